@@ -1,0 +1,74 @@
+//! The traits of the outside world. Each has one job; retries, metrics and limits wrap around them.
+
+use crate::{Chunk, Decoded, Result};
+use arrow_array::{ArrayRef, RecordBatch, StringViewArray};
+
+/// An ordered log of raw records.
+pub trait Source: Send {
+    /// What is there now: never waits to fill a chunk, blocks only while there is nothing.
+    /// `None` at the end, for good.
+    fn next(&mut self) -> Result<Option<Chunk>>;
+    /// Bytes in all, if known beforehand (compressed size for compressed files), and bytes read so far.
+    fn progress(&self) -> Option<(u64, u64)> {
+        None
+    }
+}
+
+/// Finds where records end, without decoding them. One per open file.
+pub trait Framing: Send {
+    /// Length of the longest prefix of `data` that is whole records. `data` always starts at a record.
+    fn split(&mut self, data: &[u8]) -> usize;
+    /// Bytes at the start of a file that are its header, line end included; `None` if more bytes are needed.
+    fn header(&mut self, _data: &[u8], _at_end: bool) -> Option<usize> {
+        Some(0)
+    }
+}
+
+/// Turns chunks into columns. One per thread; keeps no meaning between calls, only buffers.
+pub trait Decode: Send {
+    /// Never fails for what the bytes hold: bad records are in `broken`, bad values in `malformed`.
+    fn decode(&mut self, chunk: &Chunk) -> Result<Decoded>;
+}
+
+/// Adds columns by looking up values of one column. One per thread (`fork`), sharing its table.
+pub trait Lookup: Send {
+    /// Columns of the length of `keys`; a key that is null or not found gives nulls.
+    fn lookup(&mut self, keys: &StringViewArray) -> Result<Vec<ArrayRef>>;
+    fn fork(&self) -> Box<dyn Lookup>;
+}
+
+/// Takes scored rows, in log order.
+pub trait Sink: Send {
+    /// An encoder for another thread; what it encodes goes to `write` in log order.
+    fn encoder(&self) -> Result<Box<dyn Encode>>;
+    fn write(&mut self, block: Encoded) -> Result<()>;
+    /// Called about once a second and while idle: commit what is due.
+    fn tick(&mut self) -> Result<()> {
+        Ok(())
+    }
+    /// Everything written is visible to others when this returns. No call follows.
+    fn close(&mut self) -> Result<()>;
+    /// Where the results lie, for people.
+    fn location(&self) -> String;
+}
+
+/// The part of a sink that runs on every thread at once.
+pub trait Encode: Send {
+    /// `rows` has the sink's columns only, in their order.
+    fn encode(&mut self, rows: &RecordBatch) -> Result<Encoded>;
+}
+
+/// What an encoder made of a batch.
+pub enum Encoded {
+    Bytes { data: Vec<u8>, rows: usize },
+    Rows(RecordBatch),
+}
+
+impl Encoded {
+    pub fn rows(&self) -> usize {
+        match self {
+            Encoded::Bytes { rows, .. } => *rows,
+            Encoded::Rows(batch) => batch.num_rows(),
+        }
+    }
+}

@@ -1,0 +1,4 @@
+//! Features: what a key has done in a window of time.
+
+pub mod measure;
+pub mod measures;
