@@ -1,1 +1,5 @@
 //! 
+pub mod sinks;
+pub mod sources;
+pub mod lookups;
+pub mod codecs;

@@ -26,6 +26,9 @@ pub struct Wanted {
     pub path: Path,
     /// At least one. The first is the column's type.
     pub types: Vec<FieldType>,
+    /// Any value as text, whatever the types say: strings unescaped, numbers and truth values as written, arrays and
+    /// objects as their JSON text.
+    pub any_text: bool,
 }
 
 impl FieldType {

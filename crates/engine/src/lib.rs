@@ -1,1 +1,14 @@
-//! 
+//! From a project directory to running pipelines. Owns the registry of components, the plan of a pipeline and every thread.
+
+pub mod config;
+pub mod journal;
+pub mod plan;
+pub mod project;
+pub mod registry;
+pub mod runtime;
+pub mod summary;
+
+pub use plan::Plan;
+pub use project::{Pipeline, Project};
+pub use runtime::{Control, Options, Progress, run};
+pub use summary::{PipelineSummary, SinkSummary};

@@ -1,1 +1,5 @@
-//! 
+//! The lake: Delta tables on disk that any engine reads. The only crate that names `deltalake`.
+
+pub mod tables;
+
+pub use tables::{LakeSink, Writer};

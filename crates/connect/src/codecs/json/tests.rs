@@ -1,0 +1,142 @@
+//! The reader against serde_json: the same lines are good, and the same values come out.
+//!
+//! Differences that are meant: a lone surrogate is U+FFFD here and an error there; the depth limits are 128 and 127.
+
+use crate::codecs::tests::{check_invariants, chunk, wanted};
+use crate::codecs::{CodecConfig, JsonCodec};
+use arrow_array::cast::AsArray;
+use ouzel_core::{Decode, Path, Wanted, path::Step};
+use proptest::prelude::*;
+use serde_json::{Map, Number, Value};
+
+const PATHS: [&str; 9] = ["a", "b", "c.a", "c.b", "c.c.a", "c.0", "c.1.a", "a.a", "d"];
+
+fn value() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        (-1000i64..1000).prop_map(Value::from),
+        any::<f64>().prop_filter_map("finite", |f| Number::from_f64(f).map(Value::Number)),
+        "[a-z]{0,20}".prop_map(Value::from),
+        "[\\PC\"\\\\\n\u{0}é😀]{0,40}".prop_map(Value::from),
+    ];
+    leaf.prop_recursive(5, 40, 6, |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..5).prop_map(Value::from),
+            object(inner).prop_map(Value::Object),
+        ]
+    })
+}
+
+/// An object whose keys often are wanted ones.
+fn object(inner: impl Strategy<Value = Value>) -> impl Strategy<Value = Map<String, Value>> {
+    let key = prop_oneof![8 => "[a-e]", 1 => "[a-z_]{0,30}", 1 => "[\\PC\"\\\\\n]{0,5}"];
+    prop::collection::vec((key, inner), 0..7).prop_map(|entries| entries.into_iter().collect())
+}
+
+fn records() -> impl Strategy<Value = Vec<Map<String, Value>>> {
+    prop::collection::vec(object(value()), 1..8)
+}
+
+fn at<'a>(record: &'a Value, path: &Path) -> Option<&'a Value> {
+    let found = path.0.iter().try_fold(record, |value, step| match step {
+        Step::Key(key) => value.as_object()?.get(key),
+        Step::Index(i) => value.as_array()?.get(*i),
+    });
+    found.filter(|value| !value.is_null())
+}
+
+/// Every line as serde_json reads it, and every wanted value in it.
+fn agrees(data: &[u8]) -> Result<(), TestCaseError> {
+    let fields: Vec<Wanted> = PATHS.iter().map(|path| wanted(&format!("{path}:any"))).collect();
+    let chunk = chunk(data, None);
+    let decoded = JsonCodec {}.decoder(fields.clone()).decode(&chunk).expect("decodes");
+    check_invariants(&chunk, &decoded);
+    let (mut row, mut broken) = (0, 0);
+    for line in data.split(|b| *b == b'\n').filter(|line| !line.iter().all(u8::is_ascii_whitespace)) {
+        let model = serde_json::from_slice::<Value>(line);
+        let lone_surrogate = model.as_ref().is_err_and(|e| e.to_string().contains("surrogate") || e.to_string().contains("hex escape"));
+        if lone_surrogate {
+            let bad = decoded.broken.get(broken).is_some_and(|b| b.before as usize == row && b.range.0 as usize >= line.as_ptr() as usize - data.as_ptr() as usize && (b.range.0 as usize) < line.as_ptr() as usize - data.as_ptr() as usize + line.len());
+            if bad { broken += 1 } else { row += 1 }
+            continue;
+        }
+        let Some(record) = model.ok().filter(Value::is_object) else {
+            broken += 1;
+            continue;
+        };
+        prop_assert!(row < decoded.rows, "{} is good: {:?}", String::from_utf8_lossy(line), decoded.broken);
+        for (field, column) in fields.iter().zip(&decoded.columns) {
+            let texts = column.values.as_string_view();
+            let found = (!column.values.is_null(row)).then(|| texts.value(row));
+            match (at(&record, &field.path), found) {
+                (Some(Value::String(expected)), Some(found)) => prop_assert_eq!(expected, found),
+                (Some(expected), Some(found)) => prop_assert_eq!(expected, &serde_json::from_str::<Value>(found).expect("JSON")),
+                (None, None) => {}
+                (expected, found) => prop_assert!(false, "{}: {expected:?} is {found:?}", field.path),
+            }
+        }
+        row += 1;
+    }
+    prop_assert_eq!((row, broken), (decoded.rows, decoded.broken.len()), "{}", String::from_utf8_lossy(data));
+    Ok(())
+}
+
+fn lines(records: &[Map<String, Value>], blanks: bool) -> Vec<u8> {
+    let mut out = Vec::new();
+    for record in records {
+        let mut line = serde_json::to_string(record).expect("JSON");
+        if blanks {
+            line = serde_json::to_string_pretty(record).expect("JSON").replace('\n', "\t \r");
+        }
+        out.extend_from_slice(line.as_bytes());
+        out.push(b'\n');
+    }
+    out
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 2000, ..ProptestConfig::default() })]
+
+    #[test]
+    fn good_records(records in records(), blanks: bool) {
+        agrees(&lines(&records, blanks))?;
+    }
+
+    #[test]
+    fn damaged_records(records in records(), hits in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>(), 0..4u8), 1..5)) {
+        let mut data = lines(&records, false);
+        for (at, byte, kind) in hits {
+            let at = at.index(data.len());
+            let byte = if kind == 1 { b"\"\\{}[]:,0-.eE nft"[byte as usize % 17] } else { byte };
+            match kind {
+                0 | 1 => data[at] = byte,
+                2 => data.insert(at, byte),
+                _ => { data.remove(at); }
+            }
+            if data.is_empty() {
+                break;
+            }
+        }
+        agrees(&data)?;
+    }
+
+    #[test]
+    fn truncated_records(records in records(), at: prop::sample::Index) {
+        let data = lines(&records, false);
+        agrees(&data[..at.index(data.len())])?;
+    }
+}
+
+#[test]
+fn one_decoder_for_many_chunks_keeps_no_meaning() {
+    let codec: CodecConfig = serde_json::from_str(r#"{"json": {}}"#).expect("a codec");
+    let mut decoder = codec.decoder(vec![wanted("a:int")]).expect("a decoder");
+    for data in ["{\"a\":1}\n{\"b\":1,\"a\":2}\n", "{\"a\":", "{\"b\":1}", "{\"a\":1}\n{\"b\":1,\"a\":2}\n"] {
+        let chunk = chunk(data.as_bytes(), None);
+        let fresh = codec.decoder(vec![wanted("a:int")]).and_then(|mut d| d.decode(&chunk)).expect("decodes");
+        let again = decoder.decode(&chunk).expect("decodes");
+        assert_eq!((&again.columns[0].values, &again.raw, &again.broken), (&fresh.columns[0].values, &fresh.raw, &fresh.broken));
+    }
+}

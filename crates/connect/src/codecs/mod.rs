@@ -1,0 +1,80 @@
+//! How bytes become columns. A codec knows where records end ([`Framing`]) and how to read them ([`Decode`]).
+//!
+//! Nothing in here fails because of what the bytes are: a record that is none is [`ouzel_core::Broken`], a value that
+//! is none of its field's types is [`ouzel_core::Malformed`], and both say why. How values are read is in [`column`].
+
+mod access_log;
+mod column;
+mod csv;
+mod json;
+mod lines;
+mod scalar;
+mod syslog;
+mod table;
+mod time;
+mod views;
+
+#[cfg(test)]
+mod tests;
+
+pub use access_log::AccessLogCodec;
+pub use csv::{Cell, CsvCodec, Delimiter, Quote, TsvCodec};
+pub use json::JsonCodec;
+pub use syslog::SyslogCodec;
+
+use ouzel_core::{Decode, FieldType, Framing, Report, Result, Span, Wanted};
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+/// The format of a source's records.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum CodecConfig {
+    Json(JsonCodec),
+    Csv(CsvCodec),
+    Tsv(TsvCodec),
+    AccessLog(AccessLogCodec),
+    Syslog(SyslogCodec),
+}
+
+impl CodecConfig {
+    /// Tells all that is wrong with the configuration.
+    pub fn validate(&self, report: &mut Report, span: Span) {
+        match self {
+            CodecConfig::Json(_) => {}
+            CodecConfig::Csv(codec) => codec.validate(report, span),
+            CodecConfig::Tsv(codec) => codec.validate(report, span),
+            CodecConfig::AccessLog(codec) => codec.validate(report, span),
+            CodecConfig::Syslog(codec) => codec.validate(report, span),
+        }
+    }
+
+    /// Finds the ends of records. One per open file.
+    pub fn framing(&self) -> Box<dyn Framing> {
+        match self {
+            CodecConfig::Csv(codec) => Box::new(codec.framing()),
+            CodecConfig::Tsv(codec) => Box::new(codec.framing()),
+            CodecConfig::Json(_) | CodecConfig::AccessLog(_) | CodecConfig::Syslog(_) => Box::new(lines::Lines),
+        }
+    }
+
+    /// Reads the wanted fields, in that order. One per thread.
+    pub fn decoder(&self, wanted: Vec<Wanted>) -> Result<Box<dyn Decode>> {
+        Ok(match self {
+            CodecConfig::Json(codec) => Box::new(codec.decoder(wanted)),
+            CodecConfig::Csv(codec) => Box::new(codec.decoder(wanted)),
+            CodecConfig::Tsv(codec) => Box::new(codec.decoder(wanted)),
+            CodecConfig::AccessLog(codec) => Box::new(codec.decoder(wanted)?),
+            CodecConfig::Syslog(codec) => Box::new(codec.decoder(wanted)),
+        })
+    }
+
+    /// The fields the format has by itself; `None` if they depend on the data.
+    pub fn fields(&self) -> Option<Vec<(String, FieldType)>> {
+        match self {
+            CodecConfig::Json(_) | CodecConfig::Csv(_) | CodecConfig::Tsv(_) => None,
+            CodecConfig::AccessLog(codec) => codec.fields(),
+            CodecConfig::Syslog(codec) => Some(codec.fields()),
+        }
+    }
+}

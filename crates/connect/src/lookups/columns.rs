@@ -1,0 +1,79 @@
+//! Columns made by picking from a small table: texts are shared, not copied.
+
+use arrow_array::{Array, ArrayRef, BooleanArray, Float64Array, Int64Array, StringViewArray, builder::StringViewBuilder, new_null_array};
+use arrow_buffer::{BooleanBuffer, NullBuffer, ScalarBuffer};
+use arrow_schema::DataType;
+use std::sync::Arc;
+
+/// Stands for "not found".
+pub(super) const NO_ROW: u32 = u32::MAX;
+
+/// The values of one column of a table.
+#[derive(Debug)]
+pub(super) enum Values {
+    Text(StringViewArray),
+    Int(Int64Array),
+    Float(Float64Array),
+    Bool(BooleanArray),
+}
+
+impl Values {
+    /// Each text once; equal texts share their bytes.
+    pub fn texts<'a>(texts: impl Iterator<Item = Option<&'a str>>) -> Values {
+        let mut builder = StringViewBuilder::new().with_deduplicate_strings().with_fixed_block_size(1 << 20);
+        texts.for_each(|text| builder.append_option(text));
+        Values::Text(builder.finish())
+    }
+
+    /// The values of these rows, null for [`NO_ROW`] and beyond.
+    pub fn pick(&self, rows: &[u32]) -> ArrayRef {
+        match self {
+            Values::Text(values) => pick_text(values, rows),
+            Values::Int(values) => {
+                let at = values.values();
+                let picked: ScalarBuffer<i64> = rows.iter().map(|&row| at.get(row as usize).copied().unwrap_or(0)).collect();
+                Arc::new(Int64Array::new(picked, nulls(values, rows)))
+            }
+            Values::Float(values) => {
+                let at = values.values();
+                let picked: ScalarBuffer<f64> = rows.iter().map(|&row| at.get(row as usize).copied().unwrap_or(0.0)).collect();
+                Arc::new(Float64Array::new(picked, nulls(values, rows)))
+            }
+            Values::Bool(values) => {
+                let is = |row: u32| (row as usize) < values.len() && values.value(row as usize);
+                let picked = BooleanBuffer::collect_bool(rows.len(), |i| is(rows[i]));
+                Arc::new(BooleanArray::new(picked, nulls(values, rows)))
+            }
+        }
+    }
+}
+
+fn pick_text(values: &StringViewArray, rows: &[u32]) -> ArrayRef {
+    let at = values.views();
+    let views: ScalarBuffer<u128> = rows.iter().map(|&row| at.get(row as usize).copied().unwrap_or(0)).collect();
+    let buffers: Arc<[_]> = values.data_buffers().into();
+    // SAFETY: each view is one of `values` or the empty text, and the buffers are those of `values`.
+    Arc::new(unsafe { StringViewArray::new_unchecked(views, buffers, nulls(values, rows)) })
+}
+
+fn nulls(values: &dyn Array, rows: &[u32]) -> Option<NullBuffer> {
+    let found = |row: u32| (row as usize) < values.len() && values.is_valid(row as usize);
+    let valid = BooleanBuffer::collect_bool(rows.len(), |i| found(rows[i]));
+    Some(NullBuffer::new(valid)).filter(|nulls| nulls.null_count() > 0)
+}
+
+/// A column that nobody asked for: made once, then cut to length.
+#[derive(Debug)]
+pub(super) struct Unwanted(ArrayRef);
+
+impl Unwanted {
+    pub fn new(kind: &DataType) -> Unwanted {
+        Unwanted(new_null_array(kind, 0))
+    }
+    pub fn column(&mut self, len: usize) -> ArrayRef {
+        if self.0.len() < len {
+            self.0 = new_null_array(self.0.data_type(), len.next_power_of_two());
+        }
+        self.0.slice(0, len)
+    }
+}

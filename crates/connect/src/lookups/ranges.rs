@@ -1,0 +1,137 @@
+//! What is known about an IP address from a table of address ranges: network, country, provider.
+
+mod csv;
+mod load;
+mod table;
+#[cfg(test)]
+mod tests;
+
+use super::columns::Unwanted;
+use arrow_array::{Array, ArrayRef, StringViewArray};
+use ouzel_core::{FieldType, Lookup, Ordered, Report, Result, Spanned};
+use schemars::JsonSchema;
+use serde::Deserialize;
+use std::path::Path;
+use std::sync::Arc;
+use table::{Address, Table};
+
+/// Columns from a table of IP address ranges.
+///
+/// ```yaml
+/// ranges: { of: ip, file: data/asn.csv, take: { asn: bigint, name: text } }
+/// ```
+///
+/// Adds `ip_asn` and `ip_name`: the values of the range that holds the address, the shortest if several do, the last in the
+/// file if several are alike. Null where no range holds it, and for what is no address.
+///
+/// The file is CSV, perhaps compressed (gzip, zstd, xz, bzip2). Ranges are given by its first two columns, start and end, both
+/// included, as addresses or as whole numbers; or by a column `network` or `cidr` of prefixes such as `10.0.0.0/8`.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RangesLookup {
+    /// The field that holds the address.
+    pub of: Spanned<String>,
+    /// Prefix of the new columns; by default the field's name.
+    #[serde(rename = "as")]
+    pub prefix: Option<Spanned<String>>,
+    /// The table, relative to the project.
+    pub file: Spanned<String>,
+    /// Columns of the file and their types: text, int, float or bool. An empty cell is null.
+    pub take: Ordered<Spanned<FieldType>>,
+    /// The file's columns, if it has no header line.
+    pub columns: Option<Vec<Spanned<String>>>,
+}
+
+impl RangesLookup {
+    pub fn validate(&self, report: &mut Report) {
+        if self.file.is_empty() {
+            report.error(self.file.span, "an empty path");
+        }
+        if self.take.0.is_empty() {
+            report.error(self.of.span, "this lookup takes no columns").hint("name them, for example `take: { asn: int, name: text }`");
+        }
+        for (name, kind) in &self.take.0 {
+            if !matches!(kind.value, FieldType::Text | FieldType::Int | FieldType::Float | FieldType::Bool) {
+                report.error(kind.span, format!("`{}` cannot be looked up as `{}`", name.value, kind.value)).hint("take text, int, float or bool");
+            }
+        }
+        let Some(columns) = &self.columns else { return };
+        let names = || columns.iter().map(|column| column.as_str());
+        for (i, column) in columns.iter().enumerate() {
+            if names().take(i).any(|earlier| earlier == column.as_str()) {
+                report.error(column.span, format!("column `{}` is given twice", column.value));
+            }
+        }
+        for (name, _) in &self.take.0 {
+            if !names().any(|column| column == name.as_str()) {
+                report.error(name.span, format!("the file has no column `{}`", name.value)).did_you_mean(name, names());
+            }
+        }
+    }
+
+    pub fn columns(&self) -> Vec<(String, FieldType)> {
+        let prefix = self.prefix.as_ref().unwrap_or(&self.of);
+        self.take.0.iter().map(|(name, kind)| (format!("{}_{}", prefix.value, name.value), kind.value.clone())).collect()
+    }
+
+    pub fn open(&self, root: &Path, wanted: &[bool]) -> Result<Box<dyn Lookup>> {
+        let table = load::load(self, root, wanted)?;
+        Ok(Box::new(Ranges::new(Arc::new(table))))
+    }
+}
+
+/// One thread's view of a table.
+struct Ranges {
+    table: Arc<Table>,
+    /// Direct-mapped: addresses come again soon. An address in the upper half, its row in the lower.
+    recent: Vec<u64>,
+    rows: Vec<u32>,
+    unwanted: Vec<Unwanted>,
+}
+
+/// 256 KiB: a good part of the second-level cache, which each thread has for itself.
+const RECENT_BITS: u32 = 15;
+
+impl Ranges {
+    fn new(table: Arc<Table>) -> Ranges {
+        let unwanted = table.columns.iter().map(|(kind, _)| Unwanted::new(kind)).collect();
+        // Empty slots hold the true answer for one address, so that no slot needs a mark.
+        let zero = table.find_v4(0) as u64;
+        Ranges { table, recent: vec![zero; 1 << RECENT_BITS], rows: Vec::new(), unwanted }
+    }
+
+    fn find(&mut self, text: &str) -> u32 {
+        match Address::parse(text) {
+            Some(Address::V4(address)) => {
+                let slot = address.wrapping_mul(0x9E37_79B9) >> (32 - RECENT_BITS);
+                let recent = &mut self.recent[slot as usize];
+                if (*recent >> 32) as u32 != address {
+                    *recent = (address as u64) << 32 | self.table.find_v4(address) as u64;
+                }
+                *recent as u32
+            }
+            Some(Address::V6(address)) => self.table.find_v6(address),
+            None => super::columns::NO_ROW,
+        }
+    }
+}
+
+impl Lookup for Ranges {
+    fn lookup(&mut self, keys: &StringViewArray) -> Result<Vec<ArrayRef>> {
+        let mut rows = std::mem::take(&mut self.rows);
+        rows.clear();
+        rows.extend(keys.iter().map(|key| key.map_or(super::columns::NO_ROW, |text| self.find(text))));
+        let columns = self.table.columns.iter().zip(&mut self.unwanted);
+        let columns = columns.map(|((_, values), unwanted)| match values {
+            Some(values) => values.pick(&rows),
+            None => unwanted.column(keys.len()),
+        });
+        let columns = columns.collect();
+        self.rows = rows;
+        Ok(columns)
+    }
+
+    fn fork(&self) -> Box<dyn Lookup> {
+        Box::new(Ranges::new(self.table.clone()))
+    }
+}

@@ -1,0 +1,144 @@
+//! Ranges made disjoint, so that an address is found by its last start: for IPv4, within those of its upper 16 bits.
+
+use crate::lookups::columns::{NO_ROW, Values};
+use arrow_schema::DataType;
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::net::{IpAddr, Ipv6Addr};
+
+/// An immutable table of ranges.
+#[derive(Debug)]
+pub(super) struct Table {
+    v4: Disjoint<u32>,
+    /// For each value of the upper 16 bits, the first start that is not below it; one more for the end.
+    v4_index: Vec<u32>,
+    v6: Disjoint<u128>,
+    /// In order of the configuration; `None` if not wanted.
+    pub columns: Vec<(DataType, Option<Values>)>,
+}
+
+/// A range, both ends included, and its row in the columns.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Range<A> {
+    pub start: A,
+    pub end: A,
+    pub row: u32,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Address {
+    V4(u32),
+    V6(u128),
+}
+
+impl Table {
+    pub fn new(v4: Vec<Range<u32>>, v6: Vec<Range<u128>>, columns: Vec<(DataType, Option<Values>)>) -> Table {
+        let v4 = Disjoint::new(v4, |range| (range.end - range.start) as u128, |end| end.checked_add(1));
+        let v6 = Disjoint::new(v6, |range| range.end - range.start, |end| end.checked_add(1));
+        let mut v4_index = Vec::with_capacity(65_537);
+        let mut next = 0;
+        for upper in 0..=65_536u64 {
+            while v4.starts.get(next).is_some_and(|start| (*start as u64) < upper << 16) {
+                next += 1;
+            }
+            v4_index.push(next as u32);
+        }
+        Table { v4, v4_index, v6, columns }
+    }
+
+    /// The row of the range that holds the address.
+    pub fn find_v4(&self, address: u32) -> u32 {
+        let upper = (address >> 16) as usize;
+        let (low, high) = (self.v4_index[upper] as usize, self.v4_index[upper + 1] as usize);
+        let n = low + self.v4.starts[low..high].partition_point(|start| *start <= address);
+        if n == 0 { NO_ROW } else { self.v4.rows[n - 1] }
+    }
+
+    pub fn find_v6(&self, address: u128) -> u32 {
+        let n = self.v6.starts.partition_point(|start| *start <= address);
+        if n == 0 { NO_ROW } else { self.v6.rows[n - 1] }
+    }
+}
+
+/// Segments, each reaching to the next one's start; gaps are segments without a row.
+#[derive(Debug)]
+struct Disjoint<A> {
+    starts: Vec<A>,
+    rows: Vec<u32>,
+}
+
+impl<A: Copy + Ord> Disjoint<A> {
+    /// Of overlapping ranges the shortest wins, then the one given last. A sweep over all starts and ends, with the
+    /// ranges that are open in a heap; those that have ended are dropped when they come to its top.
+    fn new(ranges: Vec<Range<A>>, length: fn(&Range<A>) -> u128, after: fn(A) -> Option<A>) -> Disjoint<A> {
+        let mut by_start: Vec<usize> = (0..ranges.len()).collect();
+        by_start.sort_unstable_by_key(|&i| ranges[i].start);
+        let mut bounds: Vec<A> = ranges.iter().flat_map(|r| [Some(r.start), after(r.end)]).flatten().collect();
+        bounds.sort_unstable();
+        bounds.dedup();
+        let mut disjoint = Disjoint { starts: Vec::new(), rows: Vec::new() };
+        let mut open: BinaryHeap<(Reverse<u128>, usize)> = BinaryHeap::new();
+        let mut waiting = by_start.into_iter().peekable();
+        for at in bounds {
+            while let Some(i) = waiting.next_if(|&i| ranges[i].start == at) {
+                open.push((Reverse(length(&ranges[i])), i));
+            }
+            while open.peek().is_some_and(|(_, top)| ranges[*top].end < at) {
+                open.pop();
+            }
+            let row = open.peek().map_or(NO_ROW, |(_, top)| ranges[*top].row);
+            if disjoint.rows.last() != Some(&row) {
+                disjoint.starts.push(at);
+                disjoint.rows.push(row);
+            }
+        }
+        disjoint
+    }
+}
+
+impl Address {
+    /// An IPv4 address that is written as an IPv6 one is an IPv4 address.
+    #[inline]
+    pub fn parse(text: &str) -> Option<Address> {
+        match parse_v4(text.as_bytes()) {
+            Some(address) => Some(Address::V4(address)),
+            None if text.contains(':') => text.parse().ok().map(Address::from_v6),
+            None => None,
+        }
+    }
+
+    pub fn from_v6(address: Ipv6Addr) -> Address {
+        match address.to_canonical() {
+            IpAddr::V4(address) => Address::V4(address.to_bits()),
+            IpAddr::V6(address) => Address::V6(address.to_bits()),
+        }
+    }
+}
+
+/// Four decimal numbers without leading zeros, as the standard library reads them, several times faster.
+#[inline]
+fn parse_v4(text: &[u8]) -> Option<u32> {
+    if text.len() > 15 {
+        return None;
+    }
+    let (mut address, mut octet, mut digits, mut dots) = (0u32, 0u32, 0, 0);
+    for &byte in text {
+        let digit = byte.wrapping_sub(b'0');
+        if digit < 10 {
+            if digits > 0 && octet == 0 {
+                return None;
+            }
+            octet = octet * 10 + digit as u32;
+            digits += 1;
+            if octet > 255 {
+                return None;
+            }
+        } else if byte == b'.' && digits > 0 && dots < 3 {
+            address = address << 8 | octet;
+            (octet, digits, dots) = (0, 0, dots + 1);
+        } else {
+            return None;
+        }
+    }
+    (dots == 3 && digits > 0).then_some(address << 8 | octet)
+}

@@ -1,0 +1,155 @@
+//! What a user agent says it is: crawler or not, family, operating system. Each distinct text is worked out once.
+
+mod rules;
+#[cfg(test)]
+mod tests;
+
+use super::columns::{NO_ROW, Unwanted, Values};
+use arrow_array::{Array, ArrayRef, BooleanArray, StringViewArray};
+use hashbrown::HashMap;
+use ouzel_core::{FieldType, Lookup, Report, Result, Spanned};
+use rules::Rules;
+use schemars::JsonSchema;
+use serde::Deserialize;
+use std::path::Path;
+use std::sync::Arc;
+
+/// Crawler, family and operating system of a user agent.
+///
+/// ```yaml
+/// user_agent: { of: user_agent, as: ua, substrings: data/crawlers.txt }
+/// ```
+///
+/// Adds `ua_is_crawler` (true if one of the substrings or patterns occurs), `ua_family` (`Chrome`, `Safari`, `curl`,
+/// `Googlebot`, ...) and `ua_os` (`Windows`, `macOS`, `Linux`, `Android`, `iOS`, ...). Family and system are `Other` where nothing is
+/// recognised. All are null where the user agent is.
+///
+/// Without `substrings` and `patterns` a built-in list of common crawlers and tools is used.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct UserAgentLookup {
+    /// The field that holds the user agent.
+    pub of: Spanned<String>,
+    /// Prefix of the new columns; by default the field's name.
+    #[serde(rename = "as")]
+    pub prefix: Option<Spanned<String>>,
+    /// A file of substrings of crawlers, one a line, relative to the project. ASCII letters match in either case. Blank
+    /// lines and those that start with `#` are passed over.
+    pub substrings: Option<Spanned<String>>,
+    /// A JSON file of regular expressions of crawlers, as in crawler-user-agents.json: `[{ "pattern": "Googlebot\\/" }, ...]`.
+    pub patterns: Option<Spanned<String>>,
+}
+
+impl UserAgentLookup {
+    pub fn validate(&self, report: &mut Report) {
+        for file in [&self.substrings, &self.patterns].into_iter().flatten() {
+            if file.is_empty() {
+                report.error(file.span, "an empty path");
+            }
+        }
+    }
+
+    pub fn columns(&self) -> Vec<(String, FieldType)> {
+        let prefix = self.prefix.as_ref().unwrap_or(&self.of);
+        let named = |name: &str, kind| (format!("{}_{name}", prefix.value), kind);
+        vec![named("is_crawler", FieldType::Bool), named("family", FieldType::Text), named("os", FieldType::Text)]
+    }
+
+    pub fn open(&self, root: &Path, wanted: &[bool]) -> Result<Box<dyn Lookup>> {
+        let rules = Rules::load(self, root)?;
+        let wanted = [0, 1, 2].map(|i| wanted.get(i).copied().unwrap_or(true));
+        Ok(Box::new(UserAgents::new(Arc::new(Shared { values: values(), rules, wanted }))))
+    }
+}
+
+/// Rows in the three columns' [`values`].
+#[derive(Debug, Clone, Copy)]
+struct Class {
+    is_crawler: u32,
+    family: u32,
+    os: u32,
+}
+
+struct Shared {
+    rules: Rules,
+    values: [Values; 3],
+    wanted: [bool; 3],
+}
+
+fn values() -> [Values; 3] {
+    [
+        Values::Bool(BooleanArray::from(vec![false, true])),
+        Values::texts(rules::FAMILIES.iter().map(|(_, family)| Some(*family))),
+        Values::texts(rules::SYSTEMS.iter().map(|(_, os)| Some(*os))),
+    ]
+}
+
+/// One thread's view of the rules.
+struct UserAgents {
+    shared: Arc<Shared>,
+    seen: HashMap<Box<str>, Class>,
+    seen_bytes: usize,
+    rows: [Vec<u32>; 3],
+    unwanted: [Unwanted; 3],
+}
+
+const SEEN_MAX: usize = 65_536;
+const SEEN_BYTES_MAX: usize = 16 << 20;
+/// Longer ones are rare, or an attack on our memory.
+const SEEN_TEXT_BYTES_MAX: usize = 1024;
+
+impl UserAgents {
+    fn new(shared: Arc<Shared>) -> UserAgents {
+        let unwanted = [FieldType::Bool, FieldType::Text, FieldType::Text].map(|kind| Unwanted::new(&kind.arrow()));
+        UserAgents { shared, seen: HashMap::new(), seen_bytes: 0, rows: Default::default(), unwanted }
+    }
+
+    #[inline]
+    fn class(&mut self, text: &str) -> Class {
+        match self.seen.get(text) {
+            Some(class) => *class,
+            None => self.work_out(text),
+        }
+    }
+
+    #[cold]
+    fn work_out(&mut self, text: &str) -> Class {
+        let class = self.shared.rules.class(text);
+        if text.len() <= SEEN_TEXT_BYTES_MAX {
+            if self.seen.len() >= SEEN_MAX || self.seen_bytes > SEEN_BYTES_MAX {
+                self.seen.clear();
+                self.seen_bytes = 0;
+            }
+            self.seen_bytes += text.len();
+            self.seen.insert(text.into(), class);
+        }
+        class
+    }
+}
+
+impl Lookup for UserAgents {
+    fn lookup(&mut self, keys: &StringViewArray) -> Result<Vec<ArrayRef>> {
+        const NULL: Class = Class { is_crawler: NO_ROW, family: NO_ROW, os: NO_ROW };
+        let mut rows = std::mem::take(&mut self.rows);
+        rows.iter_mut().for_each(Vec::clear);
+        for key in keys {
+            let class = key.map_or(NULL, |text| self.class(text));
+            rows[0].push(class.is_crawler);
+            rows[1].push(class.family);
+            rows[2].push(class.os);
+        }
+        let mut columns = Vec::with_capacity(3);
+        for (i, rows) in rows.iter().enumerate() {
+            columns.push(match self.shared.wanted[i] {
+                true => self.shared.values[i].pick(rows),
+                false => self.unwanted[i].column(keys.len()),
+            });
+        }
+        self.rows = rows;
+        Ok(columns)
+    }
+
+    fn fork(&self) -> Box<dyn Lookup> {
+        Box::new(UserAgents::new(self.shared.clone()))
+    }
+}

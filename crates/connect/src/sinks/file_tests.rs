@@ -1,0 +1,126 @@
+use super::*;
+use arrow_array::{Int64Array, RecordBatch, StringViewArray};
+use ouzel_core::{Encoded, Kind, yaml};
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use std::fs::{self, File};
+use std::io::Read;
+use std::sync::Arc;
+
+fn config(text: &str) -> (FileSink, String) {
+    let mut report = Report::new();
+    let file = report.file("p.yaml", text);
+    let node = yaml::parse(&mut report, file, text, &|_| None).expect("yaml");
+    let sink: FileSink = yaml::decode(&mut report, &node).expect("decodes");
+    sink.validate(&mut report);
+    (sink, report.render(|_, word| word.to_string()))
+}
+
+fn rows(from: i64) -> RecordBatch {
+    let n = Int64Array::from_iter_values(from..from + 2);
+    let t = StringViewArray::from_iter_values((from..from + 2).map(|i| format!("row {i}")));
+    RecordBatch::try_from_iter([("n", Arc::new(n) as _), ("t", Arc::new(t) as _)]).unwrap()
+}
+
+fn write(root: &Path, path: &str, append: bool, batches: &[RecordBatch]) {
+    let (config, problems) = config(&format!("path: {path}"));
+    assert_eq!(problems, "");
+    let mut sink = config.open(root, rows(0).schema(), append).unwrap();
+    let mut encoder = sink.encoder().unwrap();
+    for batch in batches {
+        sink.write(encoder.encode(batch).unwrap()).unwrap();
+    }
+    sink.close().unwrap();
+}
+
+#[test]
+fn formats_follow_the_ending() {
+    let check = |text: &str, format, compression| {
+        let (sink, problems) = config(text);
+        assert_eq!((sink.resolved_format(), sink.resolved_compression(), problems.as_str()), (format, compression, ""), "{text}");
+    };
+    check("path: a.ndjson", Some(FileFormat::Ndjson), Compression::None);
+    check("path: d.csv/a.JSONL.gz", Some(FileFormat::Ndjson), Compression::Gzip);
+    check("path: a.csv.zst", Some(FileFormat::Csv), Compression::Zstd);
+    check("path: a.parquet", Some(FileFormat::Parquet), Compression::None);
+    check("{ path: a.out, format: csv, compression: gzip }", Some(FileFormat::Csv), Compression::Gzip);
+    assert!(config("path: d.csv/out").1.contains("hint: add `format: ndjson`"));
+    assert!(config("path: a.parquet.gz").1.contains("compressed inside"));
+    assert!(config("path: ''").1.contains("the path is empty"));
+}
+
+#[test]
+fn replaces_then_appends() {
+    let folder = tempfile::tempdir().unwrap();
+    let read = |name: &str| fs::read_to_string(folder.path().join(name)).unwrap();
+    write(folder.path(), "new/a.csv", false, &[rows(0)]);
+    write(folder.path(), "new/a.csv", false, &[rows(2)]);
+    write(folder.path(), "new/a.csv", true, &[rows(4)]);
+    assert_eq!(read("new/a.csv"), "n,t\n2,row 2\n3,row 3\n4,row 4\n5,row 5\n");
+    write(folder.path(), "a.ndjson", false, &[]);
+    assert_eq!(read("a.ndjson"), "");
+    write(folder.path(), "a.csv", false, &[]);
+    assert_eq!(read("a.csv"), "n,t\n");
+}
+
+#[test]
+fn compressed_files_can_be_appended_to() {
+    let folder = tempfile::tempdir().unwrap();
+    let expected = "n,t\n0,row 0\n1,row 1\n2,row 2\n3,row 3\n";
+    for name in ["a.csv.gz", "a.csv.zst"] {
+        write(folder.path(), name, false, &[rows(0)]);
+        write(folder.path(), name, true, &[rows(2)]);
+        let file = File::open(folder.path().join(name)).unwrap();
+        let mut text = String::new();
+        match name {
+            "a.csv.gz" => flate2::read::MultiGzDecoder::new(file).read_to_string(&mut text).unwrap(),
+            _ => zstd::Decoder::new(file).unwrap().read_to_string(&mut text).unwrap(),
+        };
+        assert_eq!(text, expected, "{name}");
+    }
+}
+
+#[test]
+fn parquet_appears_when_complete() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.parquet");
+    let mut sink = config("path: a.parquet").0.open(folder.path(), rows(0).schema(), false).unwrap();
+    sink.write(Encoded::Rows(rows(0))).unwrap();
+    assert!(!path.exists());
+    sink.write(Encoded::Rows(rows(2))).unwrap();
+    sink.close().unwrap();
+    let read: Vec<RecordBatch> = ParquetRecordBatchReaderBuilder::try_new(File::open(&path).unwrap())
+        .unwrap()
+        .build()
+        .unwrap()
+        .map(Result::unwrap)
+        .collect();
+    let read: Vec<i64> =
+        read.iter().flat_map(|batch| batch.column(0).as_any().downcast_ref::<Int64Array>().unwrap().values().to_vec()).collect();
+    assert_eq!(read, [0, 1, 2, 3]);
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+}
+
+#[test]
+fn a_full_disk_is_told_with_the_path() {
+    for format in ["ndjson", "csv"] {
+        if !Path::new("/dev/full").exists() {
+            eprintln!("SKIPPED: no /dev/full");
+            return;
+        }
+        let (config, _) = config(&format!("{{ path: /dev/full, format: {format} }}"));
+        let error = config.open(Path::new("/"), rows(0).schema(), false).and_then(|mut sink| {
+            let block = sink.encoder()?.encode(&rows(0))?;
+            sink.write(block)
+        });
+        let error = error.unwrap_err();
+        assert_eq!(error.kind, Kind::Unavailable);
+        assert!(error.to_string().contains("writing `/dev/full` after 0 bytes: No space left on device"), "{error}");
+    }
+}
+
+#[test]
+fn a_folder_that_cannot_be_made_is_told() {
+    let (config, _) = config("path: /dev/null/x/a.csv");
+    let error = config.open(Path::new("/"), rows(0).schema(), false).err().expect("fails");
+    assert!(error.to_string().starts_with("making the folder `/dev/null/x`: "), "{error}");
+}

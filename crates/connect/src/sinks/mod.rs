@@ -1,0 +1,30 @@
+//! Where scored rows go: files and the terminal. (Delta tables are in the crate `ouzel-lake`.)
+
+pub mod file;
+pub mod stdout;
+
+pub mod csv;
+pub mod ndjson;
+
+mod cells;
+mod parquet_file;
+mod text_file;
+
+pub use csv::CsvEncoder;
+pub use file::FileSink;
+pub use ndjson::NdjsonEncoder;
+pub use parquet_file::ParquetFile;
+pub use stdout::StdoutSink;
+pub use text_file::TextFile;
+
+use arrow_array::RecordBatch;
+use ouzel_core::{Encode, Encoded, Result};
+
+/// For sinks that take columns as they are.
+struct PassRows;
+
+impl Encode for PassRows {
+    fn encode(&mut self, rows: &RecordBatch) -> Result<Encoded> {
+        Ok(Encoded::Rows(rows.clone()))
+    }
+}

@@ -1,0 +1,155 @@
+//! A file of lines: whole blocks or nothing, also on a full disk.
+
+use super::csv::CsvEncoder;
+use super::file::Compression;
+use super::ndjson::NdjsonEncoder;
+use arrow_schema::SchemaRef;
+use flate2::write::GzEncoder;
+use ouzel_core::error::ResultExt;
+use ouzel_core::{Encode, Encoded, Error, Result, Sink};
+use std::fs::{self, File};
+use std::io::{self, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+
+/// Plain text gathered before it is compressed, so that few small blocks cost no compression ratio.
+const COMPRESSED_BLOCK_BYTES: usize = 1 << 20;
+
+/// Bytes up to [`TextFile::length`] are whole rows, and whole compressed members, which may be followed by others:
+/// the file may be cut there at any time.
+pub struct TextFile {
+    file: File,
+    path: PathBuf,
+    schema: SchemaRef,
+    csv: bool,
+    compression: Compression,
+    /// Not yet compressed.
+    pending: Vec<u8>,
+    length: u64,
+    /// Not a device or pipe: can be cut and synced.
+    regular: bool,
+}
+
+impl TextFile {
+    pub fn open(path: PathBuf, schema: SchemaRef, csv: bool, compression: Compression, append: bool) -> Result<TextFile> {
+        let doing = || format!("opening `{}` to write", path.display());
+        create_parent(&path)?;
+        let mut file = fs::OpenOptions::new().create(true).write(true).truncate(!append).open(&path).doing(doing)?;
+        let regular = file.metadata().doing(doing)?.is_file();
+        let length = if append && regular { file.seek(SeekFrom::End(0)).doing(doing)? } else { 0 };
+        let mut this = TextFile { file, path, schema, csv, compression, pending: Vec::new(), length, regular };
+        if csv && length == 0 {
+            this.put(CsvEncoder::header(&this.schema))?;
+        }
+        Ok(this)
+    }
+
+    /// Bytes written that are whole rows.
+    pub fn length(&self) -> u64 {
+        self.length
+    }
+
+    fn put(&mut self, data: Vec<u8>) -> Result<()> {
+        if self.compression == Compression::None {
+            return self.append(&data);
+        }
+        let before = self.pending.len();
+        self.pending.extend_from_slice(&data);
+        if self.pending.len() < COMPRESSED_BLOCK_BYTES {
+            return Ok(());
+        }
+        // A block that is refused is not kept, so that it may come again.
+        self.flush().inspect_err(|_| self.pending.truncate(before))
+    }
+
+    /// Compresses what is pending as a member of its own.
+    fn flush(&mut self) -> Result<()> {
+        if self.pending.is_empty() {
+            return Ok(());
+        }
+        let member = compress(&self.pending, self.compression).doing(|| format!("compressing for `{}`", self.path.display()))?;
+        self.append(&member)?;
+        self.pending.clear();
+        Ok(())
+    }
+
+    fn append(&mut self, block: &[u8]) -> Result<()> {
+        match self.file.write_all(block) {
+            Ok(()) => {
+                self.length += block.len() as u64;
+                Ok(())
+            }
+            Err(e) => Err(self.cut_back(e)),
+        }
+    }
+
+    /// Removes the part of a block that was still written, so that a reader finds whole rows only.
+    fn cut_back(&mut self, e: io::Error) -> Error {
+        let mut error = Error::unavailable(format!("writing `{}` after {} bytes: {e}", self.path.display(), self.length));
+        if self.regular {
+            let cut = self.file.set_len(self.length).and_then(|()| self.file.seek(SeekFrom::Start(self.length)));
+            if let Err(cut) = cut {
+                error = error.context(format!("its last row may be incomplete ({cut})"));
+            }
+        }
+        error
+    }
+}
+
+impl Sink for TextFile {
+    fn encoder(&self) -> Result<Box<dyn Encode>> {
+        Ok(if self.csv { Box::new(CsvEncoder::new()) } else { Box::new(NdjsonEncoder::new(&self.schema)) })
+    }
+
+    fn write(&mut self, block: Encoded) -> Result<()> {
+        match block {
+            Encoded::Bytes { data, .. } => self.put(data),
+            Encoded::Rows(_) => Err(Error::internal("a text file takes encoded rows")),
+        }
+    }
+
+    fn tick(&mut self) -> Result<()> {
+        self.flush()
+    }
+
+    fn close(&mut self) -> Result<()> {
+        self.flush()?;
+        if self.regular {
+            self.file.sync_all().doing(|| format!("syncing `{}`", self.path.display()))?;
+            sync_parent(&self.path)?;
+        }
+        Ok(())
+    }
+
+    fn location(&self) -> String {
+        self.path.display().to_string()
+    }
+}
+
+fn compress(data: &[u8], compression: Compression) -> io::Result<Vec<u8>> {
+    match compression {
+        Compression::None => Ok(data.to_vec()),
+        Compression::Zstd => zstd::bulk::compress(data, 1),
+        Compression::Gzip => {
+            let mut member = GzEncoder::new(Vec::with_capacity(data.len() / 4), flate2::Compression::fast());
+            member.write_all(data)?;
+            member.finish()
+        }
+    }
+}
+
+/// Makes the folders a file lies in.
+pub(super) fn create_parent(path: &Path) -> Result<()> {
+    match path.parent() {
+        Some(parent) => fs::create_dir_all(parent).doing(|| format!("making the folder `{}`", parent.display())),
+        None => Ok(()),
+    }
+}
+
+/// A file's name is durable only when its folder is.
+pub(super) fn sync_parent(path: &Path) -> Result<()> {
+    let parent = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    File::open(parent).and_then(|folder| folder.sync_all()).doing(|| format!("syncing the folder `{}`", parent.display()))
+}

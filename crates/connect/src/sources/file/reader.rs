@@ -1,0 +1,286 @@
+//! Cuts files into chunks of whole records. A plain file is read straight into the chunks; only the part of a
+//! record at the end of a chunk is copied. Memory is bounded by the longest record allowed, whatever the files hold.
+
+use super::named;
+use crate::sources::compression::Decompressed;
+use crate::sources::{Compression, NewFraming};
+use arrow_buffer::Buffer;
+use ouzel_core::error::{Result, ResultExt};
+use ouzel_core::limits::{CHUNK_BYTES_MAX, KEPT_RAW_BYTES_MAX, RECORD_BYTES_MAX};
+use ouzel_core::{Chunk, Framing, Origin, Source};
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io::Read;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// The log of one `file` source.
+pub struct FileReader {
+    files: VecDeque<Listed>,
+    current: Option<Open>,
+    compression: Compression,
+    framing: NewFraming,
+    /// Of all files; `None` if one is no regular file.
+    bytes_total: Option<u64>,
+    /// Of the files that are done.
+    bytes_done: u64,
+}
+
+/// A file to be read.
+pub(super) struct Listed {
+    pub path: PathBuf,
+    /// As people know it.
+    pub name: Arc<str>,
+    /// Compressed size; `None` for a pipe.
+    pub bytes: Option<u64>,
+}
+
+impl FileReader {
+    pub(super) fn new(files: Vec<Listed>, compression: Compression, framing: NewFraming) -> FileReader {
+        let bytes_total = files.iter().map(|file| file.bytes).sum();
+        FileReader { files: files.into(), current: None, compression, framing, bytes_total, bytes_done: 0 }
+    }
+
+    /// A log that comes through a pipe: what one read gives is handed over at once.
+    pub fn from_reader(name: &str, input: Box<dyn Read + Send>, compression: Compression, framing: NewFraming) -> FileReader {
+        let mut reader = FileReader::new(Vec::new(), compression, framing);
+        reader.bytes_total = None;
+        reader.current = Some(Open::new(name.into(), input, true, compression, (reader.framing)()));
+        reader
+    }
+}
+
+impl Source for FileReader {
+    fn next(&mut self) -> Result<Option<Chunk>> {
+        loop {
+            if let Some(open) = &mut self.current {
+                match open.next()? {
+                    Some(chunk) => return Ok(Some(chunk)),
+                    None => {
+                        self.bytes_done += open.bytes_read();
+                        self.current = None;
+                    }
+                }
+            }
+            let Some(next) = self.files.front() else { return Ok(None) };
+            let file = File::open(&next.path).doing(|| named("opening", &next.path))?;
+            let pipe = next.bytes.is_none();
+            self.current = Some(Open::new(next.name.clone(), Box::new(file), pipe, self.compression, (self.framing)()));
+            self.files.pop_front();
+        }
+    }
+
+    fn progress(&self) -> Option<(u64, u64)> {
+        let read = self.bytes_done + self.current.as_ref().map_or(0, Open::bytes_read);
+        // A file may have grown since it was listed.
+        self.bytes_total.map(|total| (total.max(read), read))
+    }
+}
+
+/// One open file.
+struct Open {
+    name: Arc<str>,
+    input: Decompressed,
+    /// Hand over what a single read gives.
+    pipe: bool,
+    framing: Box<dyn Framing>,
+    header: Option<Arc<[u8]>>,
+    state: State,
+    /// Bytes not yet handed over; starts at a record, except in `State::Start` and `State::Skip`.
+    buffer: Vec<u8>,
+    /// Bytes at the start of `buffer` that hold no whole record.
+    searched: usize,
+    /// Position of the first byte of `buffer` in the decompressed file.
+    position: u64,
+    at_end: bool,
+    /// Why the file ends before its end.
+    corrupt: Option<String>,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum State {
+    /// Before the byte order mark and the header.
+    Start,
+    Records,
+    /// Inside a record that is too long.
+    Skip,
+    Ended,
+}
+
+/// A pipe holds no more on Linux.
+const PIPE_BYTES: usize = 64 << 10;
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
+impl Open {
+    fn new(name: Arc<str>, input: Box<dyn Read + Send>, pipe: bool, compression: Compression, framing: Box<dyn Framing>) -> Open {
+        Open {
+            name,
+            input: Decompressed::new(input, compression),
+            pipe,
+            framing,
+            header: None,
+            state: State::Start,
+            buffer: Vec::new(),
+            searched: 0,
+            position: 0,
+            at_end: false,
+            corrupt: None,
+        }
+    }
+
+    fn next(&mut self) -> Result<Option<Chunk>> {
+        loop {
+            if self.state == State::Skip {
+                self.skip();
+            }
+            if self.state == State::Start {
+                self.start();
+            }
+            if self.state == State::Records
+                && let Some(chunk) = self.cut()
+            {
+                return Ok(Some(chunk));
+            }
+            if self.buffer.len() > RECORD_BYTES_MAX {
+                return Ok(Some(self.give_up()));
+            }
+            if self.at_end {
+                let Some(reason) = self.corrupt.take() else { return Ok(None) };
+                let chunk = self.fault(reason);
+                self.take(self.buffer.len());
+                return Ok(Some(chunk));
+            }
+            self.read()?;
+        }
+    }
+
+    /// Whole records, as many as there are. At the end of a sound file also what follows them.
+    fn cut(&mut self) -> Option<Chunk> {
+        let whole = match self.at_end && self.corrupt.is_none() && self.buffer.len() <= RECORD_BYTES_MAX {
+            true => self.buffer.len(),
+            // A record ends with a line end: no need to search again before the next one comes.
+            false if memchr::memchr(b'\n', &self.buffer[self.searched..]).is_none() => 0,
+            false => self.framing.split(&self.buffer).min(self.buffer.len()),
+        };
+        self.searched = self.buffer.len();
+        if whole == 0 {
+            return None;
+        }
+        let position = self.position;
+        let data = self.take(whole);
+        self.searched = self.buffer.len();
+        Some(Chunk { partition: 0, origin: self.origin(position), data: data.into(), fault: None })
+    }
+
+    /// Neither a record nor a header ends within the bytes that one may have.
+    fn give_up(&mut self) -> Chunk {
+        let (mib, kib) = (RECORD_BYTES_MAX >> 20, KEPT_RAW_BYTES_MAX >> 10);
+        let (next, reason) = match self.state {
+            State::Start => (State::Ended, format!("header longer than {mib} MiB (its first {kib} KiB are kept, the file is passed over)")),
+            _ => (State::Skip, format!("record longer than {mib} MiB (its first {kib} KiB are kept, the rest up to the next line end is skipped)")),
+        };
+        let chunk = self.fault(reason);
+        self.take(self.buffer.len());
+        self.state = next;
+        self.at_end |= next == State::Ended;
+        chunk
+    }
+
+    /// Passes over the byte order mark and the header.
+    fn start(&mut self) {
+        if self.position == 0 && self.buffer.starts_with(BYTE_ORDER_MARK) {
+            self.take(BYTE_ORDER_MARK.len());
+        }
+        if self.position == 0 && BYTE_ORDER_MARK.starts_with(&self.buffer) && !self.at_end {
+            return;
+        }
+        let header = match self.framing.header(&self.buffer, self.at_end) {
+            Some(n) => n.min(self.buffer.len()),
+            None if self.at_end => 0,
+            None => return,
+        };
+        if header > 0 {
+            let line = self.take(header);
+            let line = line.strip_suffix(b"\n").unwrap_or(&line);
+            self.header = Some(line.strip_suffix(b"\r").unwrap_or(line).into());
+        }
+        self.state = State::Records;
+    }
+
+    /// Drops bytes up to the next line end.
+    fn skip(&mut self) {
+        match memchr::memchr(b'\n', &self.buffer) {
+            Some(n) => {
+                self.take(n + 1);
+                self.state = State::Records;
+            }
+            None => _ = self.take(self.buffer.len()),
+        }
+    }
+
+    /// Adds to the buffer what there is; notes the end.
+    fn read(&mut self) -> Result<()> {
+        let held = self.buffer.len();
+        // Doubling keeps the search for the end of a long record linear.
+        let wanted = if held < CHUNK_BYTES_MAX { CHUNK_BYTES_MAX - held } else { held.min(RECORD_BYTES_MAX + 1 - held) };
+        let result = if self.pipe {
+            self.input.read_once(&mut self.buffer, wanted.min(PIPE_BYTES)).map(|n| self.at_end = n == 0)
+        } else {
+            self.input.fill(&mut self.buffer, wanted).map(|n| self.at_end = n < wanted)
+        };
+        match result {
+            Ok(()) => Ok(()),
+            Err(e) if self.input.is_corrupt() => {
+                let at = self.position + self.buffer.len() as u64;
+                self.corrupt = Some(format!("corrupt {} in `{}` after {at} decompressed bytes: {e}", self.input.format, self.name));
+                self.at_end = true;
+                Ok(())
+            }
+            Err(e) => Err(e).doing(|| format!("reading `{}`", self.name)),
+        }
+    }
+
+    /// The first bytes of what cannot be records.
+    fn fault(&self, reason: String) -> Chunk {
+        let kept = &self.buffer[..self.buffer.len().min(KEPT_RAW_BYTES_MAX)];
+        Chunk { partition: 0, origin: self.origin(self.position), data: Buffer::from(kept), fault: Some(reason) }
+    }
+
+    fn origin(&self, position: u64) -> Origin {
+        Origin { name: self.name.clone(), position, header: self.header.clone() }
+    }
+
+    /// Takes bytes off the front of the buffer.
+    fn take(&mut self, n: usize) -> Vec<u8> {
+        let rest = &self.buffer[n..];
+        let mut next = Vec::new();
+        if !rest.is_empty() {
+            next.reserve_exact(rest.len().max(if self.pipe { 0 } else { CHUNK_BYTES_MAX }));
+            next.extend_from_slice(rest);
+        }
+        let mut taken = std::mem::replace(&mut self.buffer, next);
+        taken.truncate(n);
+        // Small files shall not hold on to large buffers.
+        if taken.len() < taken.capacity() / 2 {
+            taken.shrink_to_fit();
+        }
+        self.searched = 0;
+        self.position += n as u64;
+        taken
+    }
+
+    fn bytes_read(&self) -> u64 {
+        match self.input.format {
+            Compression::None => self.position + self.buffer.len() as u64,
+            _ => self.input.compressed_bytes(),
+        }
+    }
+}
+
+#[cfg(test)]
+impl FileReader {
+    /// Memory held for what is not yet handed over.
+    pub(super) fn buffer_bytes(&self) -> usize {
+        self.current.as_ref().map_or(0, |open| open.buffer.capacity())
+    }
+}

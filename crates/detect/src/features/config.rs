@@ -1,0 +1,201 @@
+//! Measures as a pipeline writes them.
+
+use super::measure::Window;
+use ouzel_core::units::TimeSpan;
+use ouzel_core::{Lenient, OneOrMany, Ordered, Report, Span, Spanned, limits};
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+/// Measures of one key.
+///
+/// ```yaml
+/// by: [customer, session]
+/// measure:
+///   requests_1m: { count: "*",          within: 1m }
+///   errors_5m:   { count: "*",          within: 5m, where: "status >= 400" }
+///   agents_1h:   { distinct: user_agent, within: 1h }
+///   new_device:  { first_seen: device }
+/// ```
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct GroupConfig {
+    /// One field or several. An event in which any of them is null belongs to no key: its features are null.
+    pub by: OneOrMany<Spanned<String>>,
+    /// Name to measure.
+    pub measure: Ordered<Spanned<MeasureConfig>>,
+}
+
+/// What is measured: exactly one kind, its argument a field, an SQL expression or `"*"`.
+///
+/// Windows are `(t - within, t]` in event time, this event included. A null argument is not counted.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct MeasureConfig {
+    /// Events (`"*"`), or those whose argument is not null. 0 if there is none.
+    pub count: Option<Spanned<String>>,
+    /// Sum. Integers exactly; null if it does not fit 64 bits.
+    pub sum: Option<Spanned<String>>,
+    /// Arithmetic mean.
+    pub mean: Option<Spanned<String>>,
+    /// Sample standard deviation (n - 1); null below two values.
+    pub stddev: Option<Spanned<String>>,
+    /// Least value.
+    pub min: Option<Spanned<String>>,
+    /// Greatest value.
+    pub max: Option<Spanned<String>>,
+    /// Number of different values.
+    pub distinct: Option<Spanned<String>>,
+    /// The `q` quantile, with linear interpolation.
+    pub quantile: Option<Spanned<String>>,
+    /// For `quantile`: between 0 and 1.
+    pub q: Option<Spanned<f64>>,
+    /// Exponentially decayed rate per second: events (`"*"`) or units of the argument.
+    pub ewma: Option<Spanned<String>>,
+    /// For `ewma`: after this time a contribution counts half.
+    pub half_life: Option<Spanned<TimeSpan>>,
+    /// NAME: true if the key has not shown this value before (`"*"`: if the key is new); NAME_age: seconds since it first did.
+    pub first_seen: Option<Spanned<String>>,
+    /// Seconds since the key's previous event (`"*"`), or since the previous one whose argument is not null.
+    pub since_last: Option<Spanned<String>>,
+    /// The argument's value in the key's previous event.
+    pub last: Option<Spanned<String>>,
+    /// The part of the key's events that have this event's value: above 0, up to 1.
+    pub share: Option<Spanned<String>>,
+    /// Shannon entropy of the values, in bits.
+    pub entropy: Option<Spanned<String>>,
+    /// The window, up to 90 days; the default for `first_seen`, `since_last` and `last` is 90 days.
+    pub within: Option<Spanned<TimeSpan>>,
+    /// Only events for which this SQL condition is true are counted.
+    #[serde(rename = "where")]
+    pub condition: Option<Spanned<String>>,
+    /// Null, and `known(NAME)` false, while the window holds fewer counted events.
+    pub min_events: Option<u64>,
+    /// Entries kept per key before the measure goes to tiles; the default is the event's `exact_up_to`.
+    pub exact_up_to: Option<u64>,
+}
+
+/// A kind of measure.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum MeasureKind {
+    Count,
+    Sum,
+    Mean,
+    Stddev,
+    Min,
+    Max,
+    Distinct,
+    Quantile(f64),
+    Ewma,
+    FirstSeen,
+    SinceLast,
+    Last,
+    Share,
+    Entropy,
+}
+
+/// A measure as checked, its SQL not yet planned.
+#[derive(Debug, Clone)]
+pub struct MeasureSpec {
+    pub kind: MeasureKind,
+    /// `None` for `"*"`.
+    pub argument: Option<Spanned<String>>,
+    pub condition: Option<Spanned<String>>,
+    pub window: Window,
+}
+
+/// What the event says about all measures.
+#[derive(Debug, Clone, Copy)]
+pub struct WindowDefaults {
+    pub lateness: i64,
+    pub exact_up_to: usize,
+}
+
+/// Contributions to an `ewma` older than this many half-lives are dropped: less than 1 in 10^19.
+const HALF_LIVES: i64 = 64;
+
+impl MeasureConfig {
+    /// Checks one measure. Problems go to the report.
+    pub fn spec(&self, span: Span, name: &Spanned<String>, defaults: WindowDefaults, report: &mut Report) -> Option<MeasureSpec> {
+        let m = self;
+        let kinds: [(&str, &Option<Spanned<String>>, MeasureKind); 14] = [
+            ("count", &m.count, MeasureKind::Count),
+            ("sum", &m.sum, MeasureKind::Sum),
+            ("mean", &m.mean, MeasureKind::Mean),
+            ("stddev", &m.stddev, MeasureKind::Stddev),
+            ("min", &m.min, MeasureKind::Min),
+            ("max", &m.max, MeasureKind::Max),
+            ("distinct", &m.distinct, MeasureKind::Distinct),
+            ("quantile", &m.quantile, MeasureKind::Quantile(m.q.as_ref().map_or(0.5, |q| q.value))),
+            ("ewma", &m.ewma, MeasureKind::Ewma),
+            ("first_seen", &m.first_seen, MeasureKind::FirstSeen),
+            ("since_last", &m.since_last, MeasureKind::SinceLast),
+            ("last", &m.last, MeasureKind::Last),
+            ("share", &m.share, MeasureKind::Share),
+            ("entropy", &m.entropy, MeasureKind::Entropy),
+        ];
+        let mut given = kinds.into_iter().filter_map(|(word, argument, kind)| Some((word, argument.as_ref()?, kind)));
+        let Some((word, argument, kind)) = given.next() else {
+            report
+                .error(span, format!("measure `{}` says not what to measure", name.value))
+                .hint("for example `{ count: \"*\", within: 5m }`");
+            return None;
+        };
+        if let Some((other, at, _)) = given.next() {
+            report.error(at.span, format!("a measure has one kind: `{word}` or `{other}`, not both")).hint("make it two measures");
+            return None;
+        }
+        let window = self.window(span, name, word, kind, defaults, report)?;
+        let starred = argument.value.trim() == "*";
+        let needs_value = !matches!(kind, MeasureKind::Count | MeasureKind::Ewma | MeasureKind::FirstSeen | MeasureKind::SinceLast);
+        if starred && needs_value {
+            report.error(argument.span, format!("`{word}` needs a field: `\"*\"` has no value")).hint(format!("for example `{word}: bytes`"));
+            return None;
+        }
+        Some(MeasureSpec { kind, argument: (!starred).then(|| argument.clone()), condition: m.condition.clone(), window })
+    }
+
+    fn window(&self, span: Span, name: &Spanned<String>, word: &str, kind: MeasureKind, defaults: WindowDefaults, report: &mut Report) -> Option<Window> {
+        let m = self;
+        let longest = TimeSpan::days(limits::WITHIN_DAYS_MAX);
+        if kind != MeasureKind::Ewma && m.half_life.is_some() {
+            report.error(span, format!("`half_life` is for `ewma`, not for `{word}`"));
+        }
+        match (&m.q, kind) {
+            (None, MeasureKind::Quantile(_)) => drop(report.error(span, format!("quantile `{}` needs its `q`", name.value)).hint("for example `q: 0.95`")),
+            (Some(q), MeasureKind::Quantile(_)) if !(0.0..=1.0).contains(&q.value) => drop(report.error(q.span, "`q` lies between 0 and 1")),
+            (Some(q), kind) if !matches!(kind, MeasureKind::Quantile(_)) => drop(report.error(q.span, format!("`q` is for `quantile`, not for `{word}`"))),
+            _ => {}
+        }
+        let within = match (&m.within, &m.half_life, kind) {
+            (Some(w), _, MeasureKind::Ewma) => {
+                report.error(w.span, "`ewma` has no window: old events fade away").hint("leave `within` out and set `half_life`");
+                return None;
+            }
+            (_, Some(h), MeasureKind::Ewma) if h.value.micros() > 0 && h.value <= longest => h.value.micros() * HALF_LIVES,
+            (_, half_life, MeasureKind::Ewma) => {
+                let at = half_life.as_ref().map_or(span, |h| h.span);
+                report.error(at, "`ewma` needs a `half_life` above 0 and up to 90d").hint("for example `half_life: 10m`");
+                return None;
+            }
+            (Some(w), ..) if w.value.micros() == 0 || w.value > longest => {
+                report.error(w.span, format!("a window is longer than 0 and up to {} days, this one is {}", limits::WITHIN_DAYS_MAX, w.value));
+                return None;
+            }
+            (Some(w), ..) => w.value.micros(),
+            (None, _, MeasureKind::FirstSeen | MeasureKind::SinceLast | MeasureKind::Last) => longest.micros(),
+            (None, ..) => {
+                report.error(span, format!("measure `{}` has no window", name.value)).hint("for example `within: 5m`");
+                return None;
+            }
+        };
+        Some(Window {
+            within,
+            lateness: defaults.lateness,
+            min_events: m.min_events.unwrap_or(0),
+            exact_up_to: m.exact_up_to.map_or(defaults.exact_up_to, |n| usize::try_from(n).unwrap_or(usize::MAX)).max(1),
+        })
+    }
+}
+
+/// Groups as a pipeline lists them: one that does not decode leaves the others standing.
+pub type GroupConfigs = Vec<Lenient<GroupConfig>>;

@@ -1,0 +1,348 @@
+//! `count`, and `sum` and `mean` of integers: all such measures of a group share one log per key, and one pass over
+//! it serves all their windows. This is the hot path of most pipelines.
+//!
+//! The log of a key holds one entry per distinct time, in time order: how many rows counted and what they sum to, per
+//! lane (a lane is a distinct pair of argument and `where`). Each measure has a running total of its window as of the
+//! newest row and the index where that window starts. A row in order appends, adds and moves the starts: amortised
+//! constant time. A late row is put in its place and its own result summed by a scan. Integer totals may subtract, for
+//! they are exact.
+//!
+//! While the log holds at most `exact_up_to` entries over the longest window and the lateness, all is exact. Past that
+//! the measures with the longest windows go to tiles of 1/256 window, until less is kept or none is left, and come back
+//! when their tiles are empty.
+
+mod log;
+mod tiles;
+
+use super::measure::{Input, Measure, Output, Row, Values, Window};
+use log::Log;
+use tiles::Tiles;
+
+#[cfg(test)]
+mod tests;
+
+/// What a measure makes of its window.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// How many rows counted.
+    Count,
+    /// Their sum; null if none counted or if it does not fit 64 bits.
+    Sum,
+    /// Their mean; null if none counted.
+    Mean,
+}
+
+/// One measure of the group.
+#[derive(Debug, Clone, Copy)]
+pub struct WindowMeasure {
+    /// Index of its lane: of its input.
+    pub lane: usize,
+    pub kind: Kind,
+    pub window: Window,
+}
+
+/// State of all such measures for the keys of a shard.
+pub struct Windows {
+    measures: Vec<WindowMeasure>,
+    /// Per lane: position of its sum among the sums of an entry, if it has one.
+    sum_of_lane: Vec<Option<usize>>,
+    sums: usize,
+    exact_up_to: usize,
+    /// The longest window: what of a log is kept, unless its measure is tiled.
+    longest: i64,
+    slots: Vec<Slot>,
+    /// `measures.len()` per slot.
+    totals: Vec<Total>,
+    row: Entry,
+}
+
+/// What one row, or all rows of one time, add.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Entry {
+    counts: Vec<u32>,
+    sums: Vec<i64>,
+}
+
+#[derive(Default)]
+struct Slot {
+    log: Log,
+    /// The newest row time; the totals are as of it.
+    newest: i64,
+    /// Present while any measure of this key is tiled.
+    tiled: Option<Box<Tiled>>,
+}
+
+struct Tiled {
+    /// By measure.
+    tiles: Vec<Option<Tiles>>,
+    /// The longest window of the measures that are still exact; 0 if none is.
+    longest_exact: i64,
+}
+
+/// A measure's window as of the newest row.
+#[derive(Debug, Clone, Copy, Default)]
+struct Total {
+    sum: i128,
+    /// Time of the entry at `start`: nothing leaves the window before `newest` reaches it plus the window.
+    first: i64,
+    count: u64,
+    /// Number of the first log entry in the window.
+    start: u32,
+}
+
+impl Windows {
+    /// `lanes`: for each input whether any measure sums it.
+    pub fn new(lanes: &[bool], measures: Vec<WindowMeasure>) -> Windows {
+        let mut sums = 0;
+        let sum_of_lane = lanes
+            .iter()
+            .map(|summed| {
+                summed.then(|| {
+                    sums += 1;
+                    sums - 1
+                })
+            })
+            .collect();
+        Windows {
+            exact_up_to: measures.iter().map(|m| m.window.exact_up_to).min().unwrap_or(0),
+            longest: measures.iter().map(|m| m.window.within).max().unwrap_or(0),
+            row: Entry { counts: vec![0; lanes.len()], sums: vec![0; sums] },
+            measures,
+            sum_of_lane,
+            sums,
+            slots: Vec::new(),
+            totals: Vec::new(),
+        }
+    }
+
+    fn read_row(&mut self, row: u32, inputs: &[Input<'_>]) -> bool {
+        let mut any = false;
+        for (lane, input) in inputs.iter().enumerate() {
+            let counted = input.is_counted(row);
+            any |= counted;
+            self.row.counts[lane] = counted as u32;
+            if let (Some(at), Values::Int(values)) = (self.sum_of_lane[lane], &input.values) {
+                self.row.sums[at] = if counted { values[row as usize] } else { 0 };
+            }
+        }
+        any
+    }
+
+    fn step(&mut self, row: &Row, any: bool, outputs: &mut [Output]) {
+        let n = self.measures.len();
+        let slot = &mut self.slots[row.slot as usize];
+        let totals = &mut self.totals[row.slot as usize * n..][..n];
+        let t = row.time;
+        let in_order = slot.log.is_empty() || t >= slot.newest;
+
+        if let Some(tiled) = &mut slot.tiled {
+            tiled.drop_dead(&self.measures, row.live_from, slot.log.end(), totals);
+            if tiled.tiles.iter().all(Option::is_none) {
+                slot.tiled = None;
+            }
+        }
+        if in_order {
+            slot.newest = t;
+            for (k, (m, total)) in self.measures.iter().zip(totals.iter_mut()).enumerate() {
+                if !slot.is_tiled(k) {
+                    advance(&slot.log, m, &self.sum_of_lane, total, t);
+                }
+            }
+        }
+        let kept = slot.tiled.as_ref().map_or(self.longest, |tiled| tiled.longest_exact);
+        slot.log.drop_through(row.live_from.saturating_sub(kept));
+
+        let mut at = slot.log.end();
+        if any {
+            if let Some(tiled) = &mut slot.tiled {
+                tiled.add(&self.measures, &self.sum_of_lane, t, &self.row);
+            }
+            if kept > 0 {
+                at = insert(slot, &self.measures, &self.sum_of_lane, totals, t, &self.row, in_order);
+            }
+            if slot.log.len() > self.exact_up_to {
+                go_to_tiles(slot, &self.measures, &self.sum_of_lane, self.exact_up_to, row.live_from);
+            }
+        } else if !in_order {
+            at = slot.log.after(t);
+        }
+
+        for (k, m) in self.measures.iter().enumerate() {
+            let (count, sum) = match slot.tiled.as_ref().and_then(|tiled| tiled.tiles[k].as_ref()) {
+                Some(tiles) => tiles.query(t, &m.window),
+                None if in_order => (totals[k].count, totals[k].sum),
+                None => slot.log.sum_back(at, t.saturating_sub(m.window.within), m.lane, self.sum_of_lane[m.lane]),
+            };
+            m.output(count, sum, row.row, &mut outputs[k]);
+        }
+    }
+}
+
+impl Slot {
+    #[inline]
+    fn is_tiled(&self, measure: usize) -> bool {
+        self.tiled.as_ref().is_some_and(|tiled| tiled.tiles[measure].is_some())
+    }
+}
+
+impl WindowMeasure {
+    #[inline]
+    fn output(&self, count: u64, sum: i128, row: u32, output: &mut Output) {
+        if count < self.window.min_events {
+            return;
+        }
+        match self.kind {
+            Kind::Count => output.set_int(row, count as i64),
+            Kind::Sum if count > 0 => {
+                if let Ok(sum) = i64::try_from(sum) {
+                    output.set_int(row, sum);
+                }
+            }
+            Kind::Mean if count > 0 => output.set_float(row, sum as f64 / count as f64),
+            _ => {}
+        }
+    }
+}
+
+/// Moves the start of a window so that it ends at `t`, which is not before the newest row.
+#[inline]
+fn advance(log: &Log, m: &WindowMeasure, sum_of_lane: &[Option<usize>], total: &mut Total, t: i64) {
+    let gone = t.saturating_sub(m.window.within);
+    while total.start != log.end() && total.first <= gone {
+        let (count, sum) = log.lane(total.start, m.lane, sum_of_lane[m.lane]);
+        total.count -= u64::from(count);
+        total.sum -= i128::from(sum);
+        total.start = total.start.wrapping_add(1);
+        total.first = if total.start == log.end() { i64::MAX } else { log.time(total.start) };
+    }
+}
+
+/// Puts a row into the log and into the totals whose window (as of the newest row) holds it. Gives the number after
+/// the last entry at `t`.
+fn insert(
+    slot: &mut Slot,
+    measures: &[WindowMeasure],
+    sum_of_lane: &[Option<usize>],
+    totals: &mut [Total],
+    t: i64,
+    row: &Entry,
+    in_order: bool,
+) -> u32 {
+    let log = &mut slot.log;
+    let was_end = log.end();
+    let at = if in_order { was_end } else { log.after(t) };
+    let merged = log.merge(at, t, row);
+    if !merged {
+        log.insert(at, t, row);
+    }
+    for (k, (m, total)) in measures.iter().zip(totals).enumerate() {
+        if slot.tiled.as_ref().is_some_and(|tiled| tiled.tiles[k].is_some()) {
+            continue;
+        }
+        let inside = t > slot.newest.saturating_sub(m.window.within);
+        if inside {
+            total.count += u64::from(row.counts[m.lane]);
+            total.sum += sum_of_lane[m.lane].map_or(0, |i| i128::from(row.sums[i]));
+        }
+        if merged {
+            continue;
+        }
+        if !inside {
+            // It lies before the window: what follows has moved up by one.
+            total.start = total.start.wrapping_add(1);
+        } else if at == total.start {
+            total.first = t;
+        }
+    }
+    if merged { at } else { at.wrapping_add(1) }
+}
+
+/// Hands measures over to tiles, those with the longest windows first, until the log is short enough.
+fn go_to_tiles(slot: &mut Slot, measures: &[WindowMeasure], sum_of_lane: &[Option<usize>], exact_up_to: usize, live_from: i64) {
+    let tiled = slot
+        .tiled
+        .get_or_insert_with(|| Box::new(Tiled { tiles: measures.iter().map(|_| None).collect(), longest_exact: i64::MAX }));
+    while slot.log.len() > exact_up_to {
+        let longest = (0..measures.len()).filter(|k| tiled.tiles[*k].is_none()).map(|k| measures[k].window.within).max();
+        let Some(longest) = longest else { break };
+        for (k, m) in measures.iter().enumerate() {
+            if tiled.tiles[k].is_none() && m.window.within == longest {
+                tiled.tiles[k] = Some(Tiles::of_log(&slot.log, m, sum_of_lane[m.lane], live_from));
+            }
+        }
+        let left = (0..measures.len()).filter(|k| tiled.tiles[*k].is_none()).map(|k| measures[k].window.within).max();
+        tiled.longest_exact = left.unwrap_or(0);
+        let through = if left.is_some() { live_from.saturating_sub(tiled.longest_exact) } else { i64::MAX };
+        slot.log.drop_through(through);
+    }
+}
+
+impl Tiled {
+    /// A measure whose tiles are all dead is exact again: `log_end` is where its window starts.
+    fn drop_dead(&mut self, measures: &[WindowMeasure], live_from: i64, log_end: u32, totals: &mut [Total]) {
+        for ((tiles, m), total) in self.tiles.iter_mut().zip(measures).zip(totals) {
+            if let Some(t) = tiles {
+                t.drop_dead(&m.window, live_from);
+                if t.is_empty() {
+                    // What the log still holds is as dead, for it is in the tiles too.
+                    *tiles = None;
+                    *total = Total { start: log_end, first: i64::MAX, ..Total::default() };
+                    self.longest_exact = self.longest_exact.max(m.window.within);
+                }
+            }
+        }
+    }
+
+    fn add(&mut self, measures: &[WindowMeasure], sum_of_lane: &[Option<usize>], t: i64, row: &Entry) {
+        for (tiles, m) in self.tiles.iter_mut().zip(measures) {
+            if let Some(tiles) = tiles {
+                let sum = sum_of_lane[m.lane].map_or(0, |i| row.sums[i]);
+                tiles.add(&m.window, t, row.counts[m.lane], sum);
+            }
+        }
+    }
+}
+
+/// How far ahead of the row at hand its key's state, and then its log, are asked from memory.
+const AHEAD: [usize; 2] = [16, 8];
+
+impl Measure for Windows {
+    fn apply(&mut self, slots: usize, rows: &[Row], inputs: &[Input<'_>], outputs: &mut [Output]) {
+        let n = self.measures.len();
+        if self.slots.len() < slots {
+            let (lanes, sums) = (inputs.len(), self.sums);
+            self.slots.resize_with(slots, || Slot { log: Log::new(lanes, sums), ..Slot::default() });
+            self.totals.resize_with(slots * n, || Total { first: i64::MAX, ..Total::default() });
+        }
+        for (i, row) in rows.iter().enumerate() {
+            if let Some(next) = rows.get(i + AHEAD[0]) {
+                super::prefetch(&self.slots[next.slot as usize]);
+                super::prefetch(&self.totals[next.slot as usize * n]);
+            }
+            if let Some(next) = rows.get(i + AHEAD[1]) {
+                self.slots[next.slot as usize].log.prefetch();
+            }
+            let any = self.read_row(row.row, inputs);
+            self.step(row, any, outputs);
+        }
+    }
+
+    fn forget(&mut self, slot: u32) {
+        let n = self.measures.len();
+        if let Some(s) = self.slots.get_mut(slot as usize) {
+            *s = Slot { log: Log::new(self.sum_of_lane.len(), self.sums), ..Slot::default() };
+            self.totals[slot as usize * n..][..n].fill(Total { first: i64::MAX, ..Total::default() });
+        }
+    }
+
+    fn bytes(&self) -> usize {
+        let logs: usize = self.slots.iter().map(|s| s.log.bytes() + s.tiled.as_ref().map_or(0, |t| t.bytes())).sum();
+        logs + self.slots.capacity() * size_of::<Slot>() + self.totals.capacity() * size_of::<Total>()
+    }
+}
+
+impl Tiled {
+    fn bytes(&self) -> usize {
+        self.tiles.iter().flatten().map(Tiles::bytes).sum::<usize>() + self.tiles.len() * size_of::<Option<Tiles>>()
+    }
+}

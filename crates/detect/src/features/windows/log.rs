@@ -1,0 +1,185 @@
+//! The log of one key: a ring of entries in time order. An entry keeps its number while others come and go at the ends,
+//! so that windows can point at it.
+
+use super::Entry;
+
+/// Entries are numbered from `begin` to `end`, wrapping; entry `n` lies at `n & mask`, in `stride` words:
+/// its time, its counts (two a word), its sums.
+#[derive(Default)]
+pub(in crate::features) struct Log {
+    words: Box<[u64]>,
+    begin: u32,
+    len: u32,
+    /// Entries there is room for, less one; 0 entries if `words` is empty.
+    mask: u32,
+    lanes: u16,
+    sums: u16,
+}
+
+const FIRST_ENTRIES: usize = 4;
+
+impl Log {
+    pub fn new(lanes: usize, sums: usize) -> Log {
+        Log { lanes: lanes as u16, sums: sums as u16, ..Log::default() }
+    }
+    #[inline]
+    pub fn len(&self) -> usize {
+        self.len as usize
+    }
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+    /// The number the next appended entry gets.
+    #[inline]
+    pub fn end(&self) -> u32 {
+        self.begin.wrapping_add(self.len)
+    }
+    #[inline]
+    fn count_words(&self) -> usize {
+        (self.lanes as usize).div_ceil(2)
+    }
+    #[inline]
+    fn stride(&self) -> usize {
+        1 + self.count_words() + self.sums as usize
+    }
+    #[inline]
+    fn at(&self, number: u32) -> usize {
+        (number & self.mask) as usize * self.stride()
+    }
+    #[inline]
+    pub fn time(&self, number: u32) -> i64 {
+        self.words[self.at(number)] as i64
+    }
+    /// Count and sum of one lane of an entry.
+    #[inline]
+    pub fn lane(&self, number: u32, lane: usize, sum: Option<usize>) -> (u32, i64) {
+        let at = self.at(number);
+        let count = (self.words[at + 1 + lane / 2] >> (32 * (lane % 2))) as u32;
+        (count, sum.map_or(0, |i| self.words[at + 1 + self.count_words() + i] as i64))
+    }
+
+    /// Number of the first entry after time `t`.
+    pub fn after(&self, t: i64) -> u32 {
+        let (mut low, mut high) = (0, self.len);
+        // Late rows are mostly a little late: look near the end first.
+        let mut step = 1;
+        while high > 0 && step < high {
+            if self.time(self.begin.wrapping_add(high - step)) <= t {
+                low = high - step;
+                break;
+            }
+            high -= step;
+            step *= 2;
+        }
+        while low < high {
+            let middle = low + (high - low) / 2;
+            if self.time(self.begin.wrapping_add(middle)) <= t { low = middle + 1 } else { high = middle }
+        }
+        self.begin.wrapping_add(low)
+    }
+
+    /// Sums one lane over the entries before number `at` with times after `from`.
+    pub fn sum_back(&self, at: u32, from: i64, lane: usize, sum: Option<usize>) -> (u64, i128) {
+        let (mut count, mut total) = (0u64, 0i128);
+        let mut number = at;
+        while number != self.begin {
+            number = number.wrapping_sub(1);
+            if self.time(number) <= from {
+                break;
+            }
+            let (c, s) = self.lane(number, lane, sum);
+            count += u64::from(c);
+            total += i128::from(s);
+        }
+        (count, total)
+    }
+
+    /// Adds to the entry before number `at`, if it is of time `t` and nothing overflows.
+    pub fn merge(&mut self, at: u32, t: i64, row: &Entry) -> bool {
+        if self.len == 0 || at == self.begin || self.time(at.wrapping_sub(1)) != t {
+            return false;
+        }
+        let word = self.at(at.wrapping_sub(1));
+        let sums_at = word + 1 + self.count_words();
+        let fits = row.counts.iter().enumerate().all(|(i, c)| ((self.words[word + 1 + i / 2] >> (32 * (i % 2))) as u32).checked_add(*c).is_some())
+            && row.sums.iter().enumerate().all(|(i, s)| (self.words[sums_at + i] as i64).checked_add(*s).is_some());
+        if fits {
+            for (i, c) in row.counts.iter().enumerate() {
+                self.words[word + 1 + i / 2] += u64::from(*c) << (32 * (i % 2));
+            }
+            for (i, s) in row.sums.iter().enumerate() {
+                self.words[sums_at + i] = self.words[sums_at + i].wrapping_add(*s as u64);
+            }
+        }
+        fits
+    }
+
+    /// Puts an entry before number `at`; what follows moves up by one.
+    pub fn insert(&mut self, at: u32, t: i64, row: &Entry) {
+        if self.words.is_empty() || self.len > self.mask {
+            self.resize((self.len as usize * 2).max(FIRST_ENTRIES));
+        }
+        let stride = self.stride();
+        let mut number = self.end();
+        while number != at {
+            let (to, from) = (self.at(number), self.at(number.wrapping_sub(1)));
+            self.words.copy_within(from..from + stride, to);
+            number = number.wrapping_sub(1);
+        }
+        self.len += 1;
+        let (word, count_words) = (self.at(at), self.count_words());
+        self.words[word] = t as u64;
+        self.words[word + 1..word + 1 + count_words].fill(0);
+        for (i, c) in row.counts.iter().enumerate() {
+            self.words[word + 1 + i / 2] |= u64::from(*c) << (32 * (i % 2));
+        }
+        for (i, s) in row.sums.iter().enumerate() {
+            self.words[word + 1 + count_words + i] = *s as u64;
+        }
+    }
+
+    /// Drops the entries at or before time `t`, and memory that is no longer needed.
+    #[inline]
+    pub fn drop_through(&mut self, t: i64) {
+        if self.len == 0 || self.time(self.begin) > t {
+            return;
+        }
+        while self.len > 0 && self.time(self.begin) <= t {
+            self.begin = self.begin.wrapping_add(1);
+            self.len -= 1;
+        }
+        let room = self.mask as usize + 1;
+        if room > 4 * FIRST_ENTRIES && (self.len as usize) < room / 8 {
+            self.resize((room / 4).max(FIRST_ENTRIES));
+        }
+    }
+
+    /// `entries` is a power of two and at least `len`.
+    fn resize(&mut self, entries: usize) {
+        let stride = self.stride();
+        let mut words = vec![0u64; entries.next_power_of_two() * stride].into_boxed_slice();
+        let mask = entries.next_power_of_two() as u32 - 1;
+        for i in 0..self.len {
+            let number = self.begin.wrapping_add(i);
+            let (from, to) = (self.at(number), (number & mask) as usize * stride);
+            words[to..to + stride].copy_from_slice(&self.words[from..from + stride]);
+        }
+        (self.words, self.mask) = (words, mask);
+    }
+
+    #[inline]
+    pub fn prefetch(&self) {
+        if !self.words.is_empty() {
+            crate::features::prefetch(&self.words[self.at(self.end())]);
+        }
+    }
+
+    pub fn bytes(&self) -> usize {
+        self.words.len() * 8
+    }
+    /// Numbers of all entries, oldest first.
+    pub fn numbers(&self) -> impl Iterator<Item = u32> + '_ {
+        (0..self.len).map(|i| self.begin.wrapping_add(i))
+    }
+}

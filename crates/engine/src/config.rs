@@ -1,0 +1,182 @@
+//! The files of a project as they are written.
+
+use crate::registry::{CodecConfig, LookupConfig, SinkConfig, SourceConfig};
+use ouzel_core::units::TimeSpan;
+use ouzel_core::{Lenient, Ordered, Span, Spanned, TextOr};
+use ouzel_detect::decision::DecisionConfig;
+use ouzel_detect::features::GroupConfig;
+use ouzel_detect::schema::{FieldConfig, SchemaConfig};
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+/// `ouzel.yaml`: the project.
+///
+/// ```yaml
+/// name: shop
+/// stores:
+///   lake: { local: { path: lake } }
+/// ```
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ProjectConfig {
+    /// Names the project.
+    pub name: Spanned<String>,
+    /// Where things live.
+    #[serde(default)]
+    pub stores: StoresConfig,
+}
+
+/// Where things live.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct StoresConfig {
+    /// Tables that pipelines write.
+    #[serde(default)]
+    pub lake: LakeStore,
+    /// What pipelines remember of keys.
+    #[serde(default)]
+    pub state: StateStore,
+}
+
+/// Where the lake lies.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum LakeStore {
+    /// A folder, relative to the project.
+    Local(LocalStore),
+}
+
+/// Where state lies.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum StateStore {
+    /// In memory: a run starts with none and leaves none.
+    Memory(MemoryStore),
+}
+
+/// A folder on this machine.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct LocalStore {
+    /// Relative to the project.
+    pub path: String,
+}
+
+/// Nothing to set.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct MemoryStore {}
+
+impl Default for LakeStore {
+    fn default() -> LakeStore {
+        LakeStore::Local(LocalStore { path: "lake".into() })
+    }
+}
+impl Default for StateStore {
+    fn default() -> StateStore {
+        StateStore::Memory(MemoryStore {})
+    }
+}
+
+/// A file of `pipelines/`: source, fields, lookups, features, scores, decision, sinks, in this order.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PipelineConfig {
+    /// The default is the file's name.
+    pub name: Option<Spanned<String>>,
+    /// Where events come from.
+    pub source: Lenient<Spanned<SourceConfig>>,
+    /// Their format; the source may know.
+    #[serde(default)]
+    pub codec: Option<Lenient<Spanned<CodecConfig>>>,
+    /// Maps any shape to fields, in SQL: name to expression. Adds to the event's fields or overrides those of the same name.
+    /// A name that is no field is a path into the raw record, typed text, null if absent.
+    #[serde(default)]
+    pub select: Ordered<Spanned<String>>,
+    /// Only events for which this SQL condition over the fields is true go on; the others are counted as filtered.
+    #[serde(default, rename = "where")]
+    pub condition: Option<Spanned<String>>,
+    /// What an event is: its fields, its time, its identity.
+    pub event: Lenient<Spanned<EventConfig>>,
+    /// Columns looked up by the value of a field.
+    #[serde(default)]
+    pub lookups: Vec<Lenient<Spanned<LookupConfig>>>,
+    /// What a key has done in windows of time.
+    #[serde(default)]
+    pub features: Vec<Lenient<GroupConfig>>,
+    /// Name to SQL expression over fields, lookups, features and the scores above it.
+    #[serde(default)]
+    pub scores: Ordered<Spanned<String>>,
+    /// Rules, the first that matches wins.
+    #[serde(default)]
+    pub decision: DecisionConfig,
+    /// Where the results go.
+    #[serde(default)]
+    pub sinks: Vec<Lenient<Spanned<SinkConfig>>>,
+}
+
+/// What an event is.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct EventConfig {
+    /// File with the event's fields, relative to the project. Some codecs know their fields; then it may be left out.
+    pub schema: Option<Spanned<String>>,
+    /// The fields right here, instead of in a file.
+    pub fields: Option<Ordered<TextOr<FieldConfig>>>,
+    /// The field that holds the event's time, a timestamp. An event without a readable time is quarantined.
+    pub time: Spanned<String>,
+    /// An event later than this, by the partition's clock, is too late for its windows.
+    pub lateness: Option<Spanned<TimeSpan>>,
+    /// What becomes of an event that is too late.
+    #[serde(default)]
+    pub too_late: TooLate,
+    /// An event dated further ahead of its ingestion time than this is quarantined, where the source records one.
+    pub ahead: Option<Spanned<TimeSpan>>,
+    /// The field that identifies an event.
+    pub id: Option<Spanned<String>>,
+    /// Events whose `id` has come within this span of event time are dropped and counted as duplicates.
+    pub duplicates_within: Option<Spanned<TimeSpan>>,
+    /// Entries a measure keeps per key before it goes to tiles of 1/256 of its window.
+    pub exact_up_to: Option<Spanned<u64>>,
+}
+
+/// What becomes of an event later than `lateness`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum TooLate {
+    /// Delivered, with `_late` true and null features.
+    #[default]
+    Deliver,
+    /// Quarantined.
+    Quarantine,
+}
+
+/// How late an event may be where the pipeline does not say.
+pub const LATENESS: TimeSpan = TimeSpan::seconds(300);
+
+/// Keys every sink takes beside its own.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct SinkColumns {
+    /// Column name to SQL expression, in this order. Without it: all columns.
+    pub columns: Option<Ordered<Spanned<String>>>,
+    /// Only rows for which this SQL condition is true; the others count as filtered for this sink.
+    #[serde(rename = "where")]
+    pub condition: Option<Spanned<String>>,
+}
+
+/// Names of the keys of [`SinkColumns`].
+pub const SINK_COLUMN_KEYS: [&str; 2] = ["columns", "where"];
+
+/// A schema file, or the fields given in the pipeline.
+pub fn inline_schema(fields: &Ordered<TextOr<FieldConfig>>) -> SchemaConfig {
+    SchemaConfig { fields: fields.clone(), ..SchemaConfig::default() }
+}
+
+/// A sink and what every sink takes.
+#[derive(Debug, Clone)]
+pub struct SinkEntry {
+    pub sink: SinkConfig,
+    pub columns: SinkColumns,
+    pub span: Span,
+}

@@ -1,0 +1,109 @@
+//! A pipeline, planned: every name resolved, every expression typed, every column that nobody needs left out. A plan has no
+//! state and is shared by all threads.
+
+mod columns;
+mod compile;
+mod sql;
+
+pub use columns::Standard;
+
+use crate::config::TooLate;
+use crate::registry::{CodecConfig, LookupConfig, SinkConfig, SourceConfig};
+use arrow_schema::SchemaRef;
+use ouzel_core::Wanted;
+use ouzel_detect::decision::Decision;
+use ouzel_detect::expressions::Expression;
+use ouzel_detect::features::Group;
+use ouzel_detect::schema::FieldSpec;
+
+pub struct Plan {
+    pub name: String,
+    /// Of the definitions: changes when the pipeline's file or its schema does.
+    pub version: String,
+    pub source: SourceConfig,
+    pub codec: CodecConfig,
+    /// What the decoder is asked for.
+    pub wanted: Vec<Wanted>,
+    /// All columns of a row. The first are the fields.
+    pub columns: SchemaRef,
+    /// By column: somebody reads it.
+    pub needed: Vec<bool>,
+    pub fields: Vec<FieldPlan>,
+    pub select: Select,
+    /// Conditions over several fields, by name.
+    pub conditions: Vec<(String, Expression)>,
+    /// The pipeline's `where`.
+    pub condition: Option<Expression>,
+    pub lookups: Vec<LookupPlan>,
+    pub event: EventPlan,
+    pub standard: Standard,
+    pub groups: Vec<GroupPlan>,
+    /// Column and expression, in order.
+    pub scores: Vec<(usize, Expression)>,
+    pub decision: Option<DecisionPlan>,
+    pub sinks: Vec<SinkPlan>,
+}
+
+/// A field of the event; its position is its column.
+pub struct FieldPlan {
+    pub spec: FieldSpec,
+    /// Index into `wanted`; `None` if `select` makes it or nobody needs it.
+    pub decoded: Option<usize>,
+    /// Column of `NAME_other`, where the field has several types.
+    pub other: Option<usize>,
+}
+
+/// Expressions over the raw record. They have columns of their own: those wanted from the decoder.
+#[derive(Default)]
+pub struct Select {
+    /// Which of `wanted` each input column is.
+    pub inputs: Vec<usize>,
+    /// Field and its expression.
+    pub made: Vec<(usize, Expression)>,
+}
+
+pub struct LookupPlan {
+    pub config: LookupConfig,
+    /// Column that is looked up.
+    pub of: usize,
+    /// Columns that are added.
+    pub outputs: Vec<usize>,
+    /// Which of them are needed.
+    pub wanted: Vec<bool>,
+}
+
+pub struct EventPlan {
+    /// Column of the time.
+    pub time: usize,
+    pub id: Option<usize>,
+    /// Microseconds.
+    pub lateness: i64,
+    pub too_late: TooLate,
+    /// Microseconds.
+    pub duplicates_within: Option<i64>,
+}
+
+pub struct GroupPlan {
+    pub group: Group,
+    /// Column of its first output; the others follow.
+    pub first: usize,
+}
+
+pub struct DecisionPlan {
+    pub decision: Decision,
+    pub decision_column: usize,
+    pub rule_column: usize,
+}
+
+pub struct SinkPlan {
+    pub config: SinkConfig,
+    pub schema: SchemaRef,
+    pub columns: Vec<Expression>,
+    pub condition: Option<Expression>,
+}
+
+impl Plan {
+    pub fn is_needed(&self, column: usize) -> bool {
+        self.needed[column]
+    }
+}

@@ -1,0 +1,514 @@
+//! From configuration to plan. Goes on after each problem, so that all are told.
+
+use super::columns::{Columns, Standard};
+use super::sql;
+use super::*;
+use crate::config::{EventConfig, LATENESS, PipelineConfig, SinkEntry, inline_schema};
+use crate::project::Reader;
+use arrow_schema::{DataType, Field, Schema};
+use ouzel_connect::codecs::JsonCodec;
+use ouzel_core::path::Step;
+use ouzel_core::units::TimeSpan;
+use ouzel_core::{FieldType, Path, Report, Span, Spanned, limits};
+use ouzel_detect::expressions::{Planner, raw_paths};
+use ouzel_detect::features::{PlannedMeasure, WindowDefaults};
+use ouzel_detect::schema::{Policy, SchemaConfig, check_name};
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
+
+impl Plan {
+    /// `None` if anything is wrong; what, is in the report.
+    pub fn compile(name: &str, text: &str, config: &PipelineConfig, sinks: Vec<SinkEntry>, reader: &mut Reader<'_>, report: &mut Report) -> Option<Plan> {
+        let problems_before = report.count(ouzel_core::Severity::Error);
+        let source = config.source.0.as_ref();
+        if let Some(source) = source {
+            source.value.validate(report);
+        }
+        let codec = codec(config, report);
+        let event = config.event.0.as_ref()?;
+        let (schema, schema_text) = schema(&event.value, event.span, codec.as_ref(), reader, report)?;
+
+        let mut c = Compiler { report, columns: Columns::default(), fields: Vec::new(), wanted: Vec::new(), may_be_unknown: HashSet::new() };
+        c.declare_fields(&schema, config);
+        let select = c.select(config);
+        for i in 0..c.fields.len() {
+            if c.fields[i].spec.types.len() > 1 {
+                let other = format!("{}_other", c.fields[i].spec.name);
+                c.fields[i].other = Some(c.columns.add(&other, DataType::Utf8View, Span::default(), c.report));
+            }
+        }
+        let fields_planner = c.planner()?;
+        let conditions: Vec<(String, Expression)> = schema
+            .conditions
+            .0
+            .iter()
+            .filter_map(|(name, sql)| Some((name.value.clone(), sql::condition(&fields_planner, sql, c.report)?)))
+            .collect();
+        let condition = config.condition.as_ref().and_then(|sql| sql::condition(&fields_planner, sql, c.report));
+        let mut lookups = c.lookups(config);
+        let event_plan = c.event(&event.value);
+        let standard = Standard::add(&mut c.columns, c.report);
+        let groups = c.groups(config, &event.value, standard);
+        let scores = c.scores(config);
+        let decision = c.decision(config);
+        let sinks = c.sinks(sinks);
+        if sinks.is_empty() && c.report.count(ouzel_core::Severity::Error) == problems_before {
+            c.report.warn(event.span, format!("pipeline `{name}` has no sink: its results go nowhere")).hint("for example `sinks: [{ stdout: {} }]`");
+        }
+
+        let (source, codec, event_plan, select) = (source?.value.clone(), codec?, event_plan?, select?);
+        let Compiler { report, columns, mut fields, wanted, .. } = c;
+        if report.count(ouzel_core::Severity::Error) > problems_before {
+            return None;
+        }
+        let needed = needed(columns.len(), &fields, &conditions, condition.as_ref(), &lookups, &event_plan, standard, &groups, &scores, decision.as_ref(), &sinks);
+        for lookup in &mut lookups {
+            lookup.wanted = lookup.outputs.iter().map(|o| needed[*o]).collect();
+        }
+        lookups.retain(|l| l.wanted.contains(&true));
+        let (wanted, select) = drop_unneeded(&mut fields, wanted, select, &needed);
+        Some(Plan {
+            name: name.to_string(),
+            version: version(&[text, &schema_text]),
+            source,
+            codec,
+            wanted,
+            columns: columns.schema(),
+            needed,
+            fields,
+            select,
+            conditions,
+            condition,
+            lookups,
+            event: event_plan,
+            standard,
+            groups,
+            scores,
+            decision,
+            sinks,
+        })
+    }
+}
+
+fn version(texts: &[&str]) -> String {
+    let hash = texts.iter().fold(0xcbf2_9ce4_8422_2325_u64, |h, text| {
+        // FNV-1a: short, fixed for good, and nobody gains by a collision.
+        text.bytes().chain([0]).fold(h, |h, b| (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3))
+    });
+    format!("{hash:016x}")[..12].to_string()
+}
+
+fn codec(config: &PipelineConfig, report: &mut Report) -> Option<CodecConfig> {
+    match &config.codec {
+        Some(codec) => {
+            let codec = codec.0.as_ref()?;
+            codec.value.validate(report, codec.span);
+            Some(codec.value.clone())
+        }
+        None => {
+            let source = config.source.0.as_ref()?;
+            if source.value.default_codec().is_some() {
+                return Some(CodecConfig::Json(JsonCodec::default()));
+            }
+            report
+                .error(source.span, "this source needs a `codec`: the format of its records")
+                .hint("for example `codec: json`, `codec: csv`, `codec: { access_log: { format: combined } }` or `codec: syslog`");
+            None
+        }
+    }
+}
+
+fn schema(event: &EventConfig, span: Span, codec: Option<&CodecConfig>, reader: &mut Reader<'_>, report: &mut Report) -> Option<(SchemaConfig, String)> {
+    match (&event.schema, &event.fields) {
+        (Some(file), None) => {
+            let schema = reader.schema(&file.value, file.span, report)?;
+            Some(((*schema).clone(), format!("{schema:?}")))
+        }
+        (None, Some(fields)) => Some((inline_schema(fields), String::new())),
+        (Some(file), Some(_)) => {
+            report.error(file.span, "`schema` and `fields` are two ways to say the same").hint("keep one of them");
+            None
+        }
+        (None, None) => {
+            let own = codec?.fields();
+            if own.is_none() {
+                report
+                    .error(span, "the event's fields are not known: this codec has none of its own")
+                    .hint("name a file with `schema: schemas/NAME.yaml`, or give `fields:` right here");
+            }
+            let fields = own?.into_iter().map(|(name, of)| (Spanned::nowhere(name), ouzel_core::TextOr::Text(of.to_string()))).collect();
+            Some((SchemaConfig { fields: ouzel_core::Ordered(fields), ..SchemaConfig::default() }, String::new()))
+        }
+    }
+}
+
+struct Compiler<'r> {
+    report: &'r mut Report,
+    columns: Columns,
+    fields: Vec<FieldPlan>,
+    wanted: Vec<Wanted>,
+    /// Features that are null while there is not enough history.
+    may_be_unknown: HashSet<String>,
+}
+
+impl Compiler<'_> {
+    fn planner(&self) -> Option<Planner> {
+        Planner::new(self.columns.schema()).ok()
+    }
+
+    /// One column per declared field. Those that `select` overrides are not decoded.
+    fn declare_fields(&mut self, schema: &SchemaConfig, config: &PipelineConfig) {
+        let spans: BTreeMap<&str, Span> = schema.fields.0.iter().map(|(n, _)| (n.value.as_str(), n.span)).collect();
+        for spec in schema.fields(self.report) {
+            let span = spans.get(spec.name.as_str()).copied().unwrap_or_default();
+            self.columns.add(&spec.name, spec.first_type().arrow(), span, self.report);
+            let overridden = config.select.0.iter().any(|(name, _)| name.value == spec.name);
+            let decoded = (!overridden).then(|| {
+                self.wanted.push(Wanted { path: Path::key(spec.name.clone()), types: spec.types.clone(), any_text: false });
+                self.wanted.len() - 1
+            });
+            self.fields.push(FieldPlan { spec, decoded, other: None });
+        }
+    }
+
+    /// Expressions over declared fields and paths into the raw record.
+    fn select(&mut self, config: &PipelineConfig) -> Option<Select> {
+        let mut select = Select::default();
+        let mut schema: Vec<Field> = Vec::new();
+        for (i, field) in self.fields.iter().enumerate() {
+            if let Some(decoded) = field.decoded {
+                select.inputs.push(decoded);
+                schema.push(self.columns.field(i).clone());
+            }
+        }
+        let declared: HashSet<String> = schema.iter().map(|f| f.name().clone()).collect();
+        let mut raw: Vec<(Path, String)> = Vec::new();
+        for (_, sql) in &config.select.0 {
+            for path in raw_paths(&sql.value).unwrap_or_default() {
+                let is_field = path.0.first().is_some_and(|step| matches!(step, Step::Key(k) if declared.contains(&k.to_ascii_lowercase())));
+                if is_field || raw.iter().any(|(p, _)| *p == path) {
+                    continue;
+                }
+                let column = format!("${path}");
+                schema.push(Field::new(&column, DataType::Utf8View, true));
+                self.wanted.push(Wanted { path: path.clone(), types: vec![FieldType::Text], any_text: true });
+                select.inputs.push(self.wanted.len() - 1);
+                raw.push((path, column));
+            }
+        }
+        let planner = Planner::new(Arc::new(Schema::new(schema))).ok()?;
+        let column_of = |path: &Path| raw.iter().find(|(p, _)| p == path).map(|(_, column)| column.clone());
+        for (name, sql) in &config.select.0 {
+            check_name(name, self.report);
+            let expression = match planner.plan_with_paths(&sql.value, &column_of) {
+                Ok(expression) => expression,
+                Err(e) => {
+                    sql::tell(&planner, Some(&sql.value), sql.span, e, self.report);
+                    continue;
+                }
+            };
+            let field = match self.fields.iter().position(|f| f.spec.name == name.value) {
+                Some(field) => {
+                    self.check_select_type(field, &expression, name.span);
+                    field
+                }
+                None => {
+                    let Some(of) = field_type(expression.data_type()) else {
+                        self.report
+                            .error(sql.span, format!("`{}` is {}: no type a field can have", name.value, ouzel_detect::describe(expression.data_type())))
+                            .hint("cast it, for example `cast(... as text)`");
+                        continue;
+                    };
+                    self.columns.add(&name.value, of.arrow(), name.span, self.report);
+                    self.fields.push(FieldPlan { spec: FieldSpec::plain(name.value.clone(), of), decoded: None, other: None });
+                    self.fields.len() - 1
+                }
+            };
+            select.made.push((field, expression));
+        }
+        Some(select)
+    }
+
+    fn check_select_type(&mut self, field: usize, expression: &Expression, span: Span) {
+        let to = self.fields[field].spec.first_type().arrow();
+        let from = expression.data_type();
+        if *from != to && !arrow_cast::can_cast_types(from, &to) {
+            self.report.error(
+                span,
+                format!("`{}` is declared {}, the expression is {}", self.fields[field].spec.name, self.fields[field].spec.first_type(), ouzel_detect::describe(from)),
+            );
+        }
+    }
+
+    fn lookups(&mut self, config: &PipelineConfig) -> Vec<LookupPlan> {
+        let mut plans = Vec::new();
+        for lookup in config.lookups.iter().filter_map(|l| l.0.as_ref()) {
+            lookup.value.validate(self.report);
+            let of = lookup.value.of();
+            let Some(column) = self.field_named(of, "a lookup is of a field") else { continue };
+            if *self.columns.field(column).data_type() != DataType::Utf8View {
+                let found = ouzel_detect::describe(self.columns.field(column).data_type());
+                self.report.error(of.span, format!("a lookup is of text, `{}` is {found}", of.value));
+                continue;
+            }
+            let outputs = lookup.value.columns().into_iter().map(|(name, t)| self.columns.add(&name, t.arrow(), lookup.span, self.report)).collect();
+            plans.push(LookupPlan { config: lookup.value.clone(), of: column, outputs, wanted: Vec::new() });
+        }
+        plans
+    }
+
+    fn field_named(&mut self, name: &Spanned<String>, what: &str) -> Option<usize> {
+        let found = self.columns.position(&name.value);
+        if found.is_none() {
+            let names: Vec<String> = self.columns.names().map(String::from).collect();
+            self.report.error(name.span, format!("unknown field `{}`: {what}", name.value)).did_you_mean(&name.value, names.iter().map(String::as_str));
+        }
+        found
+    }
+
+    fn event(&mut self, event: &EventConfig) -> Option<EventPlan> {
+        let time = self.field_named(&event.time, "the event's time is a field");
+        if let Some(time) = time
+            && !matches!(self.columns.field(time).data_type(), DataType::Timestamp(..))
+        {
+            self.report.error(event.time.span, format!("the event's time is a timestamp, `{}` is {}", event.time.value, ouzel_detect::describe(self.columns.field(time).data_type())));
+        }
+        let id = event.id.as_ref().and_then(|id| self.field_named(id, "the event's id is a field"));
+        if let (Some(span), None) = (&event.duplicates_within, &event.id) {
+            self.report.error(span.span, "`duplicates_within` needs the event's `id`").hint("for example `id: request_id`");
+        }
+        let micros = |t: &Option<Spanned<TimeSpan>>| t.as_ref().map(|t| t.value.micros());
+        Some(EventPlan {
+            time: time?,
+            id,
+            lateness: micros(&event.lateness).unwrap_or(LATENESS.micros()),
+            too_late: event.too_late,
+            duplicates_within: micros(&event.duplicates_within).filter(|_| event.id.is_some()),
+        })
+    }
+
+    fn groups(&mut self, config: &PipelineConfig, event: &EventConfig, standard: Standard) -> Vec<GroupPlan> {
+        let defaults = WindowDefaults {
+            lateness: event.lateness.as_ref().map_or(LATENESS, |l| l.value).micros(),
+            exact_up_to: event.exact_up_to.as_ref().map_or(limits::EXACT_UP_TO, |n| usize::try_from(n.value).unwrap_or(usize::MAX)),
+        };
+        // Features read fields, lookups and quality: what is known before any state is touched.
+        let readable = standard.raw + 1;
+        let Some(all) = self.planner() else { return Vec::new() };
+        let Ok(planner) = Planner::new(Arc::new(all.schema().project(&(0..readable).collect::<Vec<_>>()).expect("positions exist"))) else { return Vec::new() };
+        let mut plans = Vec::new();
+        for group in config.features.iter().filter_map(|g| g.0.as_ref()) {
+            let mut by = Vec::new();
+            for name in &group.by.0 {
+                match planner.schema().index_of(&name.value) {
+                    Ok(column) if matches!(planner.schema().field(column).data_type(), DataType::List(_)) => {
+                        self.report.error(name.span, format!("`{}` is a list: no key", name.value));
+                    }
+                    Ok(column) => by.push(column),
+                    Err(_) => {
+                        let names: Vec<String> = planner.schema().fields().iter().map(|f| f.name().clone()).collect();
+                        self.report.error(name.span, format!("unknown field `{}`", name.value)).did_you_mean(&name.value, names.iter().map(String::as_str));
+                    }
+                }
+            }
+            let mut measures = Vec::new();
+            let mut spans = Vec::new();
+            for (name, measure) in &group.measure.0 {
+                check_name(name, self.report);
+                let Some(spec) = measure.value.spec(measure.span, name, defaults, self.report) else { continue };
+                let mut failed = false;
+                let mut plan = |sql: &Option<Spanned<String>>, condition: bool, report: &mut Report| {
+                    let sql = sql.as_ref()?;
+                    let planned = if condition { sql::condition(&planner, sql, report) } else { sql::plan(&planner, sql, report) };
+                    failed |= planned.is_none();
+                    planned
+                };
+                let argument = plan(&spec.argument, false, self.report);
+                let condition = plan(&spec.condition, true, self.report);
+                if failed {
+                    continue;
+                }
+                measures.push(PlannedMeasure { name: name.value.clone(), spec, argument, condition });
+                spans.push(name.span);
+            }
+            if by.len() != group.by.0.len() || by.is_empty() || measures.is_empty() {
+                continue;
+            }
+            let name = group.by.0.iter().map(|n| n.value.as_str()).collect::<Vec<_>>().join(", ");
+            let unknowable: Vec<(String, bool)> = measures.iter().map(|m| (m.name.clone(), m.spec.window.min_events > 0)).collect();
+            match Group::new(name, by, measures) {
+                Ok(group) => {
+                    let first = self.columns.len();
+                    for output in group.outputs() {
+                        let span = spans.get(unknowable.iter().position(|(n, _)| output.name.starts_with(n.as_str())).unwrap_or(0)).copied();
+                        self.columns.add(&output.name, output.data_type.clone(), span.unwrap_or_default(), self.report);
+                    }
+                    self.may_be_unknown.extend(unknowable.into_iter().filter(|(_, unknown)| *unknown).map(|(n, _)| n));
+                    plans.push(GroupPlan { group, first });
+                }
+                Err((i, why)) => drop(self.report.error(spans[i], why)),
+            }
+        }
+        plans
+    }
+
+    fn scores(&mut self, config: &PipelineConfig) -> Vec<(usize, Expression)> {
+        let mut scores = Vec::new();
+        for (name, sql) in &config.scores.0 {
+            check_name(name, self.report);
+            let Some(planner) = self.planner() else { continue };
+            let Some(expression) = sql::plan(&planner, sql, self.report) else {
+                // So that what reads it is not a problem too.
+                self.columns.add(&name.value, DataType::Float64, name.span, self.report);
+                continue;
+            };
+            if expression.reads.iter().any(|r| self.may_be_unknown.contains(r) && !expression.asks_known.contains(r)) {
+                self.may_be_unknown.insert(name.value.clone());
+            }
+            let column = self.columns.add(&name.value, expression.data_type().clone(), name.span, self.report);
+            scores.push((column, expression));
+        }
+        scores
+    }
+
+    fn decision(&mut self, config: &PipelineConfig) -> Option<DecisionPlan> {
+        if config.decision.is_empty() {
+            return None;
+        }
+        let planner = self.planner()?;
+        let unknown = &self.may_be_unknown;
+        let decision = Decision::compile(&config.decision, &planner, &|name| unknown.contains(name), self.report, &mut |report, sql, span, e| {
+            sql::tell(&planner, Some(sql), span, e, report);
+        });
+        let decision_column = self.columns.add("decision", DataType::Utf8View, Span::default(), self.report);
+        let rule_column = self.columns.add("rule", DataType::Utf8View, Span::default(), self.report);
+        Some(DecisionPlan { decision: decision?, decision_column, rule_column })
+    }
+
+    fn sinks(&mut self, sinks: Vec<SinkEntry>) -> Vec<SinkPlan> {
+        let Some(planner) = self.planner() else { return Vec::new() };
+        let mut plans = Vec::new();
+        for entry in sinks {
+            entry.sink.validate(self.report);
+            let mut fields = Vec::new();
+            let mut columns = Vec::new();
+            let chosen = match &entry.columns.columns {
+                Some(chosen) => chosen.0.clone(),
+                None => {
+                    let quoted = |n: &str| Spanned::nowhere(format!("\"{n}\""));
+                    self.columns.names().map(|n| (Spanned::nowhere(n.to_string()), quoted(n))).collect()
+                }
+            };
+            for (name, sql) in &chosen {
+                if fields.iter().any(|f: &Field| *f.name() == name.value) {
+                    self.report.error(name.span, format!("column `{}` is given twice", name.value));
+                }
+                if let Some(expression) = sql::plan(&planner, sql, self.report) {
+                    fields.push(Field::new(&name.value, expression.data_type().clone(), true));
+                    columns.push(expression);
+                }
+            }
+            let condition = entry.columns.condition.as_ref().and_then(|sql| sql::condition(&planner, sql, self.report));
+            plans.push(SinkPlan { config: entry.sink, schema: Arc::new(Schema::new(fields)), columns, condition });
+        }
+        plans
+    }
+}
+
+/// The field type of an expression's type.
+fn field_type(of: &DataType) -> Option<FieldType> {
+    Some(match of {
+        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => FieldType::Text,
+        of if of.is_integer() => FieldType::Int,
+        of if of.is_floating() || of.is_decimal() => FieldType::Float,
+        DataType::Boolean => FieldType::Bool,
+        DataType::Timestamp(..) | DataType::Date32 | DataType::Date64 => FieldType::Timestamp,
+        DataType::List(item) | DataType::LargeList(item) => match field_type(item.data_type())? {
+            FieldType::List(_) => return None,
+            of => FieldType::List(Box::new(of)),
+        },
+        _ => return None,
+    })
+}
+
+/// Which columns somebody reads.
+#[allow(clippy::too_many_arguments, reason = "it looks at every part of a plan, once")]
+fn needed(
+    columns: usize,
+    fields: &[FieldPlan],
+    conditions: &[(String, Expression)],
+    condition: Option<&Expression>,
+    lookups: &[LookupPlan],
+    event: &EventPlan,
+    standard: Standard,
+    groups: &[GroupPlan],
+    scores: &[(usize, Expression)],
+    decision: Option<&DecisionPlan>,
+    sinks: &[SinkPlan],
+) -> Vec<bool> {
+    let mut needed = vec![false; columns];
+    let mut mark = |of: &[usize]| of.iter().for_each(|c| needed[*c] = true);
+    for sink in sinks {
+        sink.columns.iter().chain(&sink.condition).for_each(|e| mark(e.inputs()));
+    }
+    if let Some(decision) = decision {
+        mark(&decision.decision.reads());
+        // Counted in the summary.
+        mark(&[decision.decision_column]);
+    }
+    groups.iter().for_each(|g| mark(&g.group.reads()));
+    mark(&[event.time]);
+    event.id.filter(|_| event.duplicates_within.is_some()).iter().for_each(|id| mark(&[*id]));
+    condition.iter().for_each(|e| mark(e.inputs()));
+    for (column, expression) in scores.iter().rev() {
+        if needed[*column] {
+            expression.inputs().iter().for_each(|c| needed[*c] = true);
+        }
+    }
+    for lookup in lookups {
+        if lookup.outputs.iter().any(|o| needed[*o]) {
+            needed[lookup.of] = true;
+        }
+    }
+    let told = needed[standard.reasons];
+    let implausible = told || needed[standard.implausible];
+    if implausible {
+        conditions.iter().for_each(|(_, e)| e.inputs().iter().for_each(|c| needed[*c] = true));
+    }
+    let malformed = told || needed[standard.malformed] || needed[standard.raw];
+    for (i, field) in fields.iter().enumerate() {
+        let judged = field.spec.on_malformed != Policy::Keep || (field.spec.on_implausible != Policy::Keep && !field.spec.domain.is_empty());
+        if malformed || judged || (implausible && !field.spec.domain.is_empty()) || field.other.is_some_and(|o| needed[o]) {
+            needed[i] = true;
+        }
+    }
+    needed
+}
+
+/// Decodes only what is needed: fields somebody reads, and what the expressions of needed fields read.
+fn drop_unneeded(fields: &mut [FieldPlan], wanted: Vec<Wanted>, select: Select, needed: &[bool]) -> (Vec<Wanted>, Select) {
+    let made: Vec<(usize, Expression)> = select.made.into_iter().filter(|(field, _)| needed[*field]).collect();
+    let mut keep = vec![false; wanted.len()];
+    for (i, field) in fields.iter_mut().enumerate() {
+        match field.decoded {
+            Some(decoded) if needed[i] => keep[decoded] = true,
+            _ => {}
+        }
+    }
+    for (_, expression) in &made {
+        expression.inputs().iter().for_each(|c| keep[select.inputs[*c]] = true);
+    }
+    let mut place = vec![usize::MAX; wanted.len()];
+    let mut kept = Vec::new();
+    for (i, wanted) in wanted.into_iter().enumerate() {
+        if keep[i] {
+            place[i] = kept.len();
+            kept.push(wanted);
+        }
+    }
+    for (i, field) in fields.iter_mut().enumerate() {
+        field.decoded = field.decoded.filter(|_| needed[i]).map(|d| place[d]);
+    }
+    let inputs = select.inputs.iter().map(|d| place[*d]).collect();
+    (kept, Select { inputs, made })
+}

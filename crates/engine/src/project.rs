@@ -1,0 +1,199 @@
+//! A project directory, read and checked: everything that can be said without looking at files and servers outside.
+
+use crate::config::{LakeStore, PipelineConfig, ProjectConfig, SINK_COLUMN_KEYS, SinkColumns, SinkEntry};
+use crate::plan::Plan;
+use ouzel_core::yaml::{Node, Value, decode, parse};
+use ouzel_core::{Report, Span};
+use ouzel_detect::schema::SchemaConfig;
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// A project whose pipelines are planned.
+pub struct Project {
+    pub root: PathBuf,
+    pub name: String,
+    pub pipelines: Vec<Pipeline>,
+    lake: PathBuf,
+}
+
+/// A planned pipeline.
+pub struct Pipeline {
+    pub name: String,
+    /// Relative to the project.
+    pub file: String,
+    pub plan: Arc<Plan>,
+}
+
+/// Reads files of a project once, into the report.
+pub struct Reader<'a> {
+    root: &'a Path,
+    env: &'a dyn Fn(&str) -> Option<String>,
+    schemas: HashMap<String, Option<Arc<SchemaConfig>>>,
+}
+
+/// Reads and checks a project. Whatever is wrong is in the report; the project is there if nothing is.
+/// `env` gives the value of an environment variable.
+pub fn load(root: &Path, env: &dyn Fn(&str) -> Option<String>) -> (Option<Project>, Report) {
+    let mut report = Report::new();
+    let mut reader = Reader { root, env, schemas: HashMap::new() };
+    let config: Option<ProjectConfig> = reader.read("ouzel.yaml", &mut report).and_then(|(node, _)| decode(&mut report, &node));
+    let mut pipelines = Vec::new();
+    match pipeline_files(root) {
+        Ok(files) if files.is_empty() => {
+            let file = report.file("pipelines", "");
+            report
+                .error(Span { file, ..Span::default() }, "this project has no pipeline")
+                .hint("put one into `pipelines/NAME.yaml`, or make a project with `ouzel init DIR`");
+        }
+        Ok(files) => {
+            for file in files {
+                if let Some(pipeline) = reader.pipeline(&file, &mut report) {
+                    check_name_is_free(&pipelines, &pipeline, &mut report);
+                    pipelines.push(pipeline);
+                }
+            }
+        }
+        Err(e) => {
+            let file = report.file("pipelines", "");
+            report.error(Span { file, ..Span::default() }, format!("cannot list the folder: {e}"));
+        }
+    }
+    let Some(config) = config.filter(|_| !report.has_errors()) else { return (None, report) };
+    let LakeStore::Local(lake) = &config.stores.lake;
+    let project = Project { root: root.to_path_buf(), name: config.name.value.clone(), pipelines, lake: root.join(&lake.path) };
+    (Some(project), report)
+}
+
+impl Project {
+    /// The pipelines of these names, all if none is given. `Err`: a name there is none of.
+    pub fn select(&self, names: &[String]) -> Result<Vec<&Pipeline>, String> {
+        if names.is_empty() {
+            return Ok(self.pipelines.iter().collect());
+        }
+        names
+            .iter()
+            .map(|name| {
+                self.pipelines.iter().find(|p| p.name == *name).ok_or_else(|| {
+                    let known: Vec<&str> = self.pipelines.iter().map(|p| p.name.as_str()).collect();
+                    format!("there is no pipeline `{name}`; known are {}", known.join(", "))
+                })
+            })
+            .collect()
+    }
+    /// Folder of the lake's tables.
+    pub fn lake(&self) -> &Path {
+        &self.lake
+    }
+}
+
+fn pipeline_files(root: &Path) -> std::io::Result<Vec<String>> {
+    let folder = root.join("pipelines");
+    if !folder.exists() {
+        return Ok(Vec::new());
+    }
+    let mut files: Vec<String> = std::fs::read_dir(folder)?
+        .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+        .filter(|name| (name.ends_with(".yaml") || name.ends_with(".yml")) && !name.starts_with('.'))
+        .map(|name| format!("pipelines/{name}"))
+        .collect();
+    files.sort();
+    Ok(files)
+}
+
+fn check_name_is_free(pipelines: &[Pipeline], new: &Pipeline, report: &mut Report) {
+    if let Some(other) = pipelines.iter().find(|p| p.name == new.name) {
+        let file = report.file(new.file.clone(), "");
+        report.error(Span { file, ..Span::default() }, format!("the pipeline name `{}` is taken by {}", new.name, other.file)).hint("give one of them another `name`");
+    }
+}
+
+impl Reader<'_> {
+    /// Parses a file of the project. Also gives its text.
+    fn read(&mut self, name: &str, report: &mut Report) -> Option<(Node, Arc<str>)> {
+        match std::fs::read(self.root.join(name)) {
+            Ok(bytes) => match String::from_utf8(bytes) {
+                Ok(text) => {
+                    let text: Arc<str> = text.into();
+                    let file = report.file(name, text.clone());
+                    parse(report, file, &text, self.env).map(|node| (node, text))
+                }
+                Err(e) => {
+                    let file = report.file(name, "");
+                    report.error(Span { file, ..Span::default() }, format!("not UTF-8 (byte {})", e.utf8_error().valid_up_to())).hint("save it as UTF-8");
+                    None
+                }
+            },
+            Err(e) => {
+                let file = report.file(name, "");
+                let problem = report.error(Span { file, ..Span::default() }, format!("cannot read it: {e}"));
+                if name == "ouzel.yaml" {
+                    problem.hint("run in a project directory or name one with `-p DIR`; `ouzel init DIR` makes one");
+                }
+                None
+            }
+        }
+    }
+
+    /// A schema file, read once. `at`: who asks.
+    pub fn schema(&mut self, name: &str, at: Span, report: &mut Report) -> Option<Arc<SchemaConfig>> {
+        if let Some(known) = self.schemas.get(name) {
+            return known.clone();
+        }
+        let schema = if self.root.join(name).is_file() {
+            self.read(name, report).and_then(|(node, _)| decode(report, &node)).map(Arc::new)
+        } else {
+            report.error(at, format!("there is no file `{name}` in the project"));
+            None
+        };
+        self.schemas.insert(name.to_string(), schema.clone());
+        schema
+    }
+
+    fn pipeline(&mut self, file: &str, report: &mut Report) -> Option<Pipeline> {
+        let (mut node, text) = self.read(file, report)?;
+        let columns = take_sink_columns(&mut node, report);
+        let config: PipelineConfig = decode(report, &node)?;
+        let sinks: Vec<SinkEntry> = config
+            .sinks
+            .iter()
+            .zip(columns)
+            .filter_map(|(sink, columns)| {
+                let sink = sink.0.clone()?;
+                Some(SinkEntry { sink: sink.value, columns: columns?, span: sink.span })
+            })
+            .collect();
+        let stem = file.trim_start_matches("pipelines/").rsplit_once('.').map_or(file, |(stem, _)| stem);
+        let name = config.name.as_ref().map_or(stem, |n| n.value.as_str()).to_string();
+        let plan = Plan::compile(&name, &text, &config, sinks, self, report)?;
+        Some(Pipeline { name, file: file.to_string(), plan: Arc::new(plan) })
+    }
+}
+
+/// Every sink takes `columns` and `where` beside its own keys: takes them out of the tree, one result per sink.
+fn take_sink_columns(pipeline: &mut Node, report: &mut Report) -> Vec<Option<SinkColumns>> {
+    let Value::Map(pairs) = &mut pipeline.value else { return Vec::new() };
+    let sinks = pairs.iter_mut().find(|(key, _)| matches!(&key.value, Value::Scalar { text, .. } if text == "sinks"));
+    let Some((_, Node { value: Value::List(sinks), .. })) = sinks else { return Vec::new() };
+    sinks
+        .iter_mut()
+        .map(|sink| {
+            let Value::Map(kinds) = &mut sink.value else { return Some(SinkColumns::default()) };
+            let Some((_, Node { value: Value::Map(own), span })) = kinds.first_mut() else { return Some(SinkColumns::default()) };
+            let shared = |key: &Node| matches!(&key.value, Value::Scalar { text, .. } if SINK_COLUMN_KEYS.contains(&text.as_str()));
+            let (taken, kept) = own.drain(..).partition(|(key, _)| shared(key));
+            *own = kept;
+            decode(report, &Node { span: *span, value: Value::Map(spell_out(taken)) })
+        })
+        .collect()
+}
+
+/// `columns: [a, b]` is short for `columns: { a: a, b: b }`.
+fn spell_out(mut pairs: Vec<(Node, Node)>) -> Vec<(Node, Node)> {
+    for (_, value) in &mut pairs {
+        if let Value::List(names) = &value.value {
+            value.value = Value::Map(names.iter().map(|n| (n.clone(), n.clone())).collect());
+        }
+    }
+    pairs
+}

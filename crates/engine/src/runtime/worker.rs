@@ -1,0 +1,212 @@
+//! What each thread does: take a batch, carry it through.
+
+use super::batch::{Batch, Keep};
+use super::steps;
+use super::{Control, Running};
+use crate::config::TooLate;
+use crate::journal::{Fate, SetAside};
+use crate::plan::Plan;
+use arrow_array::cast::AsArray;
+use ouzel_core::{Chunk, Decode, Encode, Encoded, Error, Lookup, Result};
+use ouzel_detect::expressions::Failed;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::PoisonError;
+use std::sync::atomic::Ordering::Relaxed;
+
+/// Works until the source ends, the run is told to stop, or something fails.
+pub fn run(running: &Running<'_>, control: &Control) {
+    let result = catch_unwind(AssertUnwindSafe(|| Worker::new(running)?.run(control)));
+    match result {
+        Ok(Ok(())) => {}
+        Ok(Err(e)) => running.fail(e),
+        Err(panic) => {
+            let text = panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
+            running.fail(Error::internal(format!("a step panicked: {}", text.unwrap_or("no message"))));
+        }
+    }
+}
+
+struct Worker<'a, 'r> {
+    running: &'a Running<'r>,
+    plan: &'r Plan,
+    decoder: Box<dyn Decode>,
+    lookups: Vec<Box<dyn Lookup>>,
+    encoders: Vec<Box<dyn Encode>>,
+}
+
+/// What a batch hands to one sink.
+struct Block {
+    encoded: Encoded,
+    offered: u64,
+    filtered: u64,
+    failed: Vec<Failed>,
+}
+
+impl<'a, 'r> Worker<'a, 'r> {
+    fn new(running: &'a Running<'r>) -> Result<Worker<'a, 'r>> {
+        let plan = running.plan;
+        let lookups = running.lookups.lock().unwrap_or_else(PoisonError::into_inner).iter().map(|l| l.fork()).collect();
+        let encoders = running.encoders.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let encoders = encoders.ok_or_else(|| Error::internal("more threads than encoders"))?;
+        Ok(Worker { running, plan, decoder: plan.codec.decoder(plan.wanted.clone())?, lookups, encoders })
+    }
+
+    fn run(&mut self, control: &Control) -> Result<()> {
+        while let Some((number, chunk)) = self.next(control)? {
+            let mut batch = steps::read(self.plan, self.decoder.as_mut(), &mut self.lookups, chunk)?;
+            self.running.received.fetch_add(batch.counts.received, Relaxed);
+            self.clock(number, &mut batch)?;
+            self.features(number, &mut batch)?;
+            let mut blocks = Vec::new();
+            if batch.rows > 0 {
+                steps::after_clock(self.plan, &mut batch, self.running.generation);
+                steps::score(self.plan, &mut batch)?;
+            }
+            for i in 0..self.encoders.len() {
+                blocks.push(self.encode(i, &batch)?);
+            }
+            self.write(number, batch, blocks)?;
+        }
+        Ok(())
+    }
+
+    fn next(&self, control: &Control) -> Result<Option<(u64, Chunk)>> {
+        let mut reading = self.running.source.lock().unwrap_or_else(PoisonError::into_inner);
+        if reading.ended || control.stop.load(Relaxed) || self.running.failed() {
+            return Ok(None);
+        }
+        let Some(chunk) = reading.source.next()? else {
+            reading.ended = true;
+            return Ok(None);
+        };
+        reading.bytes = reading.source.progress();
+        let number = reading.next;
+        reading.next += 1;
+        Ok(Some((number, chunk)))
+    }
+
+    /// Offsets, the partition's clock, duplicates; then what follows from them.
+    fn clock(&self, number: u64, batch: &mut Batch) -> Result<()> {
+        let event = &self.plan.event;
+        let mut keep = Keep::all(batch.rows);
+        {
+            let mut partition = self.running.partition.take(number)?;
+            let partition = &mut *partition;
+            batch.first_offset = partition.next_offset;
+            partition.next_offset += batch.counts.received;
+            for row in 0..batch.rows {
+                let time = batch.times[row];
+                if let (Some(duplicates), Some(Some(id))) = (&mut partition.duplicates, batch.ids.as_ref().map(|ids| ids[row]))
+                    && duplicates.is_duplicate(id, time, partition.clock.now())
+                {
+                    keep.drop(row);
+                    batch.counts.duplicate += 1;
+                    batch.live_from.push(i64::MIN);
+                    batch.late.push(false);
+                    continue;
+                }
+                let live_from = partition.clock.advance(time).saturating_sub(event.lateness);
+                batch.live_from.push(live_from);
+                batch.late.push(time < live_from);
+            }
+        }
+        if event.too_late == TooLate::Quarantine && batch.late.contains(&true) {
+            for row in 0..batch.rows {
+                if batch.late[row] {
+                    batch.put_aside(&mut keep, row, Fate::Quarantined, "later than the event's `lateness` by the partition's clock".into());
+                }
+            }
+        }
+        batch.retain(keep)?;
+        batch.counts.late = batch.late.iter().filter(|late| **late).count() as u64;
+        Ok(())
+    }
+
+    fn features(&self, number: u64, batch: &mut Batch) -> Result<()> {
+        let inputs = std::mem::take(&mut batch.inputs);
+        for ((plan, shards), inputs) in self.plan.groups.iter().zip(&self.running.groups).zip(inputs) {
+            let enters = |row: usize| !batch.late[row];
+            let mut prepared = plan.group.prepare(&batch.columns, &batch.times, &batch.live_from, &enters, inputs);
+            for (index, shard) in shards.iter().enumerate() {
+                let mut shard = shard.take(number)?;
+                plan.group.apply(&mut shard, index, &mut prepared);
+            }
+            for (i, column) in prepared.into_columns().into_iter().enumerate() {
+                batch.columns[plan.first + i] = column;
+            }
+        }
+        Ok(())
+    }
+
+    fn encode(&mut self, sink: usize, batch: &Batch) -> Result<Block> {
+        let plan = &self.plan.sinks[sink];
+        if batch.rows == 0 {
+            return Ok(Block { encoded: Encoded::Bytes { data: Vec::new(), rows: 0 }, offered: 0, filtered: 0, failed: Vec::new() });
+        }
+        let rows = steps::sink_rows(plan, batch)?;
+        let encoded = self.encoders[sink].encode(&rows.rows)?;
+        Ok(Block { encoded, offered: batch.rows as u64, filtered: rows.filtered as u64, failed: rows.failed })
+    }
+
+    fn write(&self, number: u64, mut batch: Batch, blocks: Vec<Block>) -> Result<()> {
+        let plan = self.plan;
+        let partition = batch.chunk.partition;
+        let id = |offset: u64| {
+            let mut id = String::new();
+            steps::write_id(&mut id, plan, self.running.generation, partition, offset);
+            id
+        };
+        let mut asides = batch.asides(id);
+        let events = asides.len();
+        for (block, sink) in blocks.iter().zip(&plan.sinks) {
+            asides.extend(block.failed.iter().map(|f| sink_failure(sink.config.kind(), &batch, f, id)));
+        }
+        let mut output = self.running.output.take(number)?;
+        let output = &mut *output;
+        for (i, aside) in asides.iter().enumerate() {
+            output.journal.write(aside)?;
+            match aside.fate {
+                _ if i >= events => {}
+                Fate::Quarantined => output.summary.quarantined += 1,
+                Fate::DeadLettered => output.summary.dead_lettered += 1,
+            }
+        }
+        for ((block, sink), summary) in blocks.into_iter().zip(&mut output.sinks).zip(&mut output.summary.sinks) {
+            let rows = block.encoded.rows() as u64;
+            if rows > 0 {
+                sink.write(block.encoded)?;
+            }
+            sink.tick()?;
+            summary.offered += block.offered;
+            summary.filtered += block.filtered;
+            summary.delivered += rows;
+            summary.dead_lettered += block.failed.len() as u64;
+        }
+        if batch.rows > 0
+            && let Some(d) = &plan.decision
+        {
+            for decision in batch.columns[d.decision_column].as_string_view().iter().flatten() {
+                match output.decisions.get_mut(decision) {
+                    Some(count) => *count += 1,
+                    None => drop(output.decisions.insert(decision.to_string(), 1)),
+                }
+            }
+        }
+        output.counts.add(&batch.counts);
+        output.summary.delivered += batch.rows as u64;
+        self.running.delivered.fetch_add(batch.rows as u64, Relaxed);
+        Ok(())
+    }
+}
+
+fn sink_failure(kind: &str, batch: &Batch, failed: &Failed, id: impl Fn(u64) -> String) -> SetAside {
+    let row = failed.row as usize;
+    let (start, end) = batch.raw[row];
+    SetAside {
+        fate: Fate::DeadLettered,
+        id: id(batch.first_offset + u64::from(batch.ordinals[row])),
+        origin: (batch.chunk.origin.name.to_string(), batch.chunk.origin.position + u64::from(start)),
+        reason: format!("a column of the sink `{kind}` failed: {}", failed.reason),
+        raw: batch.chunk.data.get(start as usize..end as usize).unwrap_or_default().to_vec(),
+    }
+}

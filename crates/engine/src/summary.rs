@@ -1,0 +1,63 @@
+//! What a run did, so that every event is accounted for.
+
+use serde::Serialize;
+use std::collections::BTreeMap;
+
+/// One pipeline's run. received = delivered + filtered + duplicate + quarantined + dead_lettered + in_flight.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct PipelineSummary {
+    /// Events read; an undecodable stretch of bytes counts as one.
+    pub received: u64,
+    /// Scored and handed to every sink.
+    pub delivered: u64,
+    /// Left out by the pipeline's `where`.
+    pub filtered: u64,
+    pub duplicate: u64,
+    pub quarantined: u64,
+    pub dead_lettered: u64,
+    /// 0 after a run that ended well.
+    pub in_flight: u64,
+    /// Of the delivered: too late for their windows.
+    pub late: u64,
+    /// Of the received: with at least one malformed field.
+    pub malformed: u64,
+    /// Of the received: with at least one implausible field.
+    pub implausible: u64,
+    /// Of the delivered, by decision.
+    pub decisions: BTreeMap<String, u64>,
+    pub sinks: Vec<SinkSummary>,
+    /// Keys in state at the end, by group.
+    pub keys: BTreeMap<String, u64>,
+    /// Heap bytes of the state at the end, about.
+    pub state_bytes: u64,
+    /// Where quarantined and dead-lettered events lie, if there are any.
+    pub set_aside: Vec<String>,
+    /// Version of the definitions.
+    pub version: String,
+    /// Wall time.
+    pub seconds: f64,
+    /// True if it was told to stop before the source ended.
+    pub interrupted: bool,
+}
+
+/// One sink of it. offered = delivered + filtered + dead_lettered.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct SinkSummary {
+    pub kind: String,
+    /// Where the results lie.
+    pub location: String,
+    pub offered: u64,
+    pub delivered: u64,
+    /// Left out by the sink's `where`.
+    pub filtered: u64,
+    /// Rows for which a column of the sink could not be computed.
+    pub dead_lettered: u64,
+}
+
+impl PipelineSummary {
+    /// Every event has one fate.
+    pub fn adds_up(&self) -> bool {
+        self.received == self.delivered + self.filtered + self.duplicate + self.quarantined + self.dead_lettered + self.in_flight
+            && self.sinks.iter().all(|s| s.offered == s.delivered + s.filtered + s.dead_lettered)
+    }
+}

@@ -1,0 +1,172 @@
+//! The Parquet files of the next commit: one per partition while rows come, named by nobody before the commit.
+
+use super::columns::Columns;
+use super::partitions::{Partition, folder, split};
+use super::stats;
+use arrow_array::RecordBatch;
+use arrow_schema::SchemaRef;
+use deltalake_core::kernel::Add;
+use ouzel_core::clock::{Clock, WallClock};
+use ouzel_core::error::ResultExt;
+use ouzel_core::{Error, Result};
+use parquet::arrow::ArrowWriter;
+use parquet::arrow::arrow_writer::ArrowWriterOptions;
+use parquet::basic::{Compression, ZstdLevel};
+use parquet::errors::ParquetError;
+use parquet::file::properties::WriterProperties;
+use std::collections::{BTreeSet, HashMap};
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Encoded rows in memory, all files together; past it they go to disk as row groups.
+const BUFFERED_BYTES_MAX: usize = 256 << 20;
+/// Files open at once; past it all of them are finished, and later rows of these partitions get files of their own.
+const OPEN_MAX: usize = 128;
+const ROW_GROUP_ROWS: usize = 1_000_000;
+
+pub struct Files {
+    root: PathBuf,
+    columns: Arc<Columns>,
+    schema: SchemaRef,
+    /// What no other writer's files start with.
+    prefix: String,
+    created: u64,
+    open: HashMap<Partition, DataFile>,
+    finished: Vec<Add>,
+    /// Made since the last call of [`Files::finish`].
+    uncommitted: Vec<PathBuf>,
+    /// Folders whose entries are not yet synced.
+    folders: BTreeSet<PathBuf>,
+}
+
+struct DataFile {
+    writer: ArrowWriter<File>,
+    path: PathBuf,
+    /// To the table. (`Add` escapes it once more when it is written as a URL.)
+    relative: String,
+    partition: Partition,
+}
+
+impl Files {
+    pub fn new(root: &Path, columns: &Arc<Columns>, app_id: &str) -> Files {
+        let app: String = app_id.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).take(40).collect();
+        let prefix = format!("{app}-{:x}-{:x}", WallClock.now_us(), std::process::id());
+        let (columns, schema) = (columns.clone(), columns.file_schema());
+        let (open, finished, uncommitted, folders) = (HashMap::new(), Vec::new(), Vec::new(), BTreeSet::new());
+        Files { root: root.to_path_buf(), columns, schema, prefix, created: 0, open, finished, uncommitted, folders }
+    }
+
+    pub fn write(&mut self, rows: &RecordBatch) -> Result<()> {
+        for (partition, rows) in split(rows, &self.columns)? {
+            if !self.open.contains_key(&partition) {
+                if self.open.len() >= OPEN_MAX {
+                    self.finish_open()?;
+                }
+                let file = self.create(partition.clone())?;
+                self.open.insert(partition.clone(), file);
+            }
+            let file = self.open.get_mut(&partition).expect("just inserted");
+            file.writer.write(&rows).map_err(|e| failed(e, &file.path))?;
+        }
+        let buffered: usize = self.open.values().map(|file| file.writer.memory_size()).sum();
+        if buffered > BUFFERED_BYTES_MAX {
+            for file in self.open.values_mut() {
+                file.writer.flush().map_err(|e| failed(e, &file.path))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Files to be committed, finished or not.
+    pub fn count(&self) -> usize {
+        self.open.len() + self.finished.len()
+    }
+
+    /// All files since the last call, on disk for good.
+    pub fn finish(&mut self) -> Result<Vec<Add>> {
+        self.finish_open()?;
+        for folder in std::mem::take(&mut self.folders) {
+            sync_folder(&folder)?;
+        }
+        self.uncommitted.clear();
+        Ok(std::mem::take(&mut self.finished))
+    }
+
+    fn finish_open(&mut self) -> Result<()> {
+        let mut files: Vec<DataFile> = self.open.drain().map(|(_, file)| file).collect();
+        files.sort_by(|a, b| a.path.cmp(&b.path));
+        for file in files {
+            let names = self.columns.partition_names();
+            self.finished.push(file.finish(&names)?);
+        }
+        Ok(())
+    }
+
+    fn create(&mut self, partition: Partition) -> Result<DataFile> {
+        let mut folder_path = folder(&self.columns.partition_names(), &partition);
+        let folder = self.root.join(&folder_path);
+        fs::create_dir_all(&folder).doing(|| format!("making the folder `{}`", folder.display()))?;
+        for part in folder.ancestors().take_while(|part| part.starts_with(&self.root)) {
+            self.folders.insert(part.to_path_buf());
+        }
+        let name = format!("{}-{:05}.zstd.parquet", self.prefix, self.created);
+        self.created += 1;
+        if !folder_path.is_empty() {
+            folder_path.push('/');
+        }
+        let relative = format!("{folder_path}{name}");
+        let path = folder.join(name);
+        let file = File::create_new(&path).doing(|| format!("making `{}`", path.display()))?;
+        self.uncommitted.push(path.clone());
+        let properties = WriterProperties::builder()
+            .set_compression(Compression::ZSTD(ZstdLevel::default()))
+            .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
+            .set_coerce_types(true)
+            .set_created_by(concat!("ouzel ", env!("CARGO_PKG_VERSION")).to_string())
+            .build();
+        // Without Arrow's own schema in the file: to readers, a text is a text, not a view.
+        let options = ArrowWriterOptions::new().with_properties(properties).with_skip_arrow_metadata(true);
+        let writer = ArrowWriter::try_new_with_options(file, self.schema.clone(), options).map_err(|e| failed(e, &path))?;
+        Ok(DataFile { writer, path, relative, partition })
+    }
+}
+
+/// What no commit has named is nobody's: a failed run gives the disk back.
+impl Drop for Files {
+    fn drop(&mut self) {
+        for path in &self.uncommitted {
+            let _ = fs::remove_file(path);
+        }
+    }
+}
+
+impl DataFile {
+    fn finish(mut self, names: &[&str]) -> Result<Add> {
+        let metadata = self.writer.finish().map_err(|e| failed(e, &self.path))?;
+        let file = self.writer.inner();
+        let size = file.sync_all().and_then(|()| file.metadata()).doing(|| format!("syncing `{}`", self.path.display()))?.len();
+        Ok(Add {
+            path: self.relative,
+            partition_values: names.iter().map(|name| name.to_string()).zip(self.partition).collect(),
+            size: size as i64,
+            modification_time: WallClock.now_us() / 1000,
+            data_change: true,
+            stats: Some(stats::of(&metadata)),
+            ..Add::default()
+        })
+    }
+}
+
+/// A file's name is durable only when its folder is.
+pub fn sync_folder(folder: &Path) -> Result<()> {
+    File::open(folder).and_then(|f| f.sync_all()).doing(|| format!("syncing the folder `{}`", folder.display()))
+}
+
+fn failed(e: ParquetError, path: &Path) -> Error {
+    let message = format!("writing `{}`", path.display());
+    match e {
+        ParquetError::NYI(_) | ParquetError::ArrowError(_) => Error::internal(message).caused_by(e),
+        _ => Error::unavailable(message).caused_by(e),
+    }
+}

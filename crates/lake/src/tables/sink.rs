@@ -1,0 +1,183 @@
+//! Appends rows to a Delta table, a commit every few seconds.
+//!
+//! Rows are written to Parquet files as they come; the files become visible all at once, when a commit names them.
+//! Every data file and every commit is on disk (fsync) before anyone can see it.
+
+use super::columns::{Columns, ToTable};
+use super::files::Files;
+use super::table::{Commit, Table};
+use arrow_schema::SchemaRef;
+use deltalake_core::kernel::Add;
+use ouzel_core::clock::Stopwatch;
+use ouzel_core::units::TimeSpan;
+use ouzel_core::{Encode, Encoded, Error, Report, Result, Sink, Spanned};
+use schemars::JsonSchema;
+use serde::Deserialize;
+use std::path::Path;
+use std::sync::Arc;
+
+/// Rows in a Delta table of the project's lake.
+///
+/// ```yaml
+/// lake: { table: requests, partition_by: [_date], commit_every: 5s, commit_rows: 1000000 }
+/// ```
+///
+/// The table is made if it does not exist. New columns are added to one that does; a column whose type has changed is
+/// refused. Rows become visible by commits. Each commit records the pipeline and a running number, so that a reader can
+/// tell what it has seen.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct LakeSink {
+    /// The table's folder in the lake: letters, digits, `_`, `-` and `.`.
+    pub table: Spanned<String>,
+    /// Columns whose values become folders; best a few with few values, `_date` above all. Text, whole numbers,
+    /// dates or booleans. An empty text reads back as null.
+    #[serde(default)]
+    pub partition_by: Vec<Spanned<String>>,
+    /// A row waits this long at most before it is visible.
+    #[serde(default = "default_commit_every")]
+    pub commit_every: Spanned<TimeSpan>,
+    /// Or until so many rows wait.
+    #[serde(default = "default_commit_rows")]
+    pub commit_rows: Spanned<u64>,
+}
+
+/// Who writes: recorded in every commit.
+#[derive(Debug, Clone)]
+pub struct Writer {
+    /// The same across restarts, different for every sink: the table remembers the last commit of each.
+    pub app_id: String,
+    pub pipeline: String,
+}
+
+fn default_commit_every() -> Spanned<TimeSpan> {
+    Spanned::nowhere(TimeSpan::seconds(5))
+}
+fn default_commit_rows() -> Spanned<u64> {
+    Spanned::nowhere(1_000_000)
+}
+
+/// More files than this are committed at once although neither time nor rows ask for it.
+const FILES_PER_COMMIT_MAX: usize = 10_000;
+
+impl LakeSink {
+    pub fn validate(&self, report: &mut Report) {
+        let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
+        if self.table.is_empty() || self.table.starts_with('.') || !self.table.chars().all(plain) {
+            let message = format!("`{}` is no name for a table", *self.table);
+            report.error(self.table.span, message).hint("letters, digits, `_`, `-` and `.`, not starting with a dot");
+        }
+        for (i, column) in self.partition_by.iter().enumerate() {
+            if self.partition_by[..i].iter().any(|earlier| earlier.value == column.value) {
+                report.error(column.span, format!("column `{}` is named twice", column.value));
+            }
+        }
+        if self.commit_every.micros() == 0 {
+            report.error(self.commit_every.span, "`commit_every` must be longer than 0");
+        }
+        if *self.commit_rows == 0 {
+            report.error(self.commit_rows.span, "`commit_rows` must be at least 1");
+        }
+    }
+
+    /// `lake`: the folder that holds the tables. `schema`: the sink's columns, in their order.
+    pub fn open(self, lake: &Path, schema: SchemaRef, writer: Writer) -> Result<Box<dyn Sink>> {
+        let partition_by: Vec<String> = self.partition_by.iter().map(|column| column.value.clone()).collect();
+        let columns = Arc::new(Columns::new(&schema, &partition_by)?);
+        let doing = format!("opening the table `{}`", *self.table);
+        let table =
+            Table::open_or_create(&lake.join(self.table.as_str()), &columns, &writer.app_id).map_err(|e| e.context(doing))?;
+        let files = Files::new(table.root(), &columns, &writer.app_id);
+        Ok(Box::new(LakeWriter {
+            table,
+            columns,
+            files,
+            writer,
+            commit_every_s: self.commit_every.micros() as f64 / 1e6,
+            commit_rows: *self.commit_rows,
+            ready: Vec::new(),
+            rows: 0,
+            since_first: None,
+            broken: false,
+        }))
+    }
+}
+
+struct LakeWriter {
+    table: Table,
+    columns: Arc<Columns>,
+    files: Files,
+    writer: Writer,
+    commit_every_s: f64,
+    commit_rows: u64,
+    /// Finished files whose commit has not succeeded yet.
+    ready: Vec<Add>,
+    /// Written since the last commit.
+    rows: u64,
+    /// Runs while rows wait.
+    since_first: Option<Stopwatch>,
+    /// A data file failed and took rows with it that were accepted before: nothing may be committed any more.
+    broken: bool,
+}
+
+impl LakeWriter {
+    fn commit_if_due(&mut self) -> Result<()> {
+        let waited_s = self.since_first.as_ref().map_or(0.0, Stopwatch::seconds);
+        let due = self.rows >= self.commit_rows || waited_s >= self.commit_every_s || self.files.count() >= FILES_PER_COMMIT_MAX;
+        if due { self.commit() } else { Ok(()) }
+    }
+
+    fn commit(&mut self) -> Result<()> {
+        if self.rows == 0 {
+            return Ok(());
+        }
+        let finished = self.with_files(Files::finish)?;
+        self.ready.extend(finished);
+        let commit = Commit { adds: &self.ready, pipeline: &self.writer.pipeline, rows: self.rows };
+        self.table.append(commit)?;
+        self.ready.clear();
+        self.rows = 0;
+        self.since_first = None;
+        Ok(())
+    }
+
+    fn with_files<T>(&mut self, work: impl FnOnce(&mut Files) -> Result<T>) -> Result<T> {
+        if self.broken {
+            return Err(Error::unavailable(format!("an earlier write to `{}` failed: start anew", self.location())));
+        }
+        work(&mut self.files).inspect_err(|_| self.broken = true)
+    }
+}
+
+impl Sink for LakeWriter {
+    fn encoder(&self) -> Result<Box<dyn Encode>> {
+        Ok(Box::new(ToTable::new(self.columns.clone())))
+    }
+
+    fn write(&mut self, block: Encoded) -> Result<()> {
+        let Encoded::Rows(rows) = block else { return Err(Error::internal("a table takes rows")) };
+        if rows.num_rows() == 0 {
+            return Ok(());
+        }
+        self.since_first.get_or_insert_with(Stopwatch::start);
+        self.with_files(|files| files.write(&rows))?;
+        self.rows += rows.num_rows() as u64;
+        self.commit_if_due()
+    }
+
+    fn tick(&mut self) -> Result<()> {
+        self.commit_if_due()
+    }
+
+    fn close(&mut self) -> Result<()> {
+        self.commit()
+    }
+
+    fn location(&self) -> String {
+        self.table.root().display().to_string()
+    }
+}
+
+#[cfg(test)]
+#[path = "sink_tests.rs"]
+mod tests;
