@@ -6,6 +6,7 @@ pub mod plan;
 pub mod project;
 pub mod registry;
 pub mod runtime;
+pub mod spec;
 pub mod summary;
 
 pub use plan::Plan;

@@ -107,3 +107,13 @@ impl Plan {
         self.needed[column]
     }
 }
+
+impl Plan {
+    /// Opens what lies outside the project, as a run would, and closes it again: sources and lookups. Sinks are not touched.
+    pub fn connect(&self, root: &std::path::Path) -> Vec<ouzel_core::Error> {
+        let framing = self.codec.clone();
+        let source = self.source.clone().open(root, Box::new(move || framing.framing())).err();
+        let lookups = self.lookups.iter().filter_map(|l| l.config.open(root, &l.wanted).err());
+        source.into_iter().chain(lookups).collect()
+    }
+}

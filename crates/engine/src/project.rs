@@ -29,14 +29,20 @@ pub struct Pipeline {
 pub struct Reader<'a> {
     root: &'a Path,
     env: &'a dyn Fn(&str) -> Option<String>,
+    rewrite: &'a dyn Fn(&mut Node),
     schemas: HashMap<String, Option<Arc<SchemaConfig>>>,
 }
 
 /// Reads and checks a project. Whatever is wrong is in the report; the project is there if nothing is.
 /// `env` gives the value of an environment variable.
 pub fn load(root: &Path, env: &dyn Fn(&str) -> Option<String>) -> (Option<Project>, Report) {
+    load_with(root, env, &|_| {})
+}
+
+/// [`load`], with each pipeline's tree changed before it is read: how specs put their own events in place of the source.
+pub fn load_with(root: &Path, env: &dyn Fn(&str) -> Option<String>, rewrite: &dyn Fn(&mut Node)) -> (Option<Project>, Report) {
     let mut report = Report::new();
-    let mut reader = Reader { root, env, schemas: HashMap::new() };
+    let mut reader = Reader { root, env, rewrite, schemas: HashMap::new() };
     let config: Option<ProjectConfig> = reader.read("ouzel.yaml", &mut report).and_then(|(node, _)| decode(&mut report, &node));
     let mut pipelines = Vec::new();
     match pipeline_files(root) {
@@ -152,6 +158,7 @@ impl Reader<'_> {
 
     fn pipeline(&mut self, file: &str, report: &mut Report) -> Option<Pipeline> {
         let (mut node, text) = self.read(file, report)?;
+        (self.rewrite)(&mut node);
         let columns = take_sink_columns(&mut node, report);
         let config: PipelineConfig = decode(report, &node)?;
         let sinks: Vec<SinkEntry> = config

@@ -23,7 +23,7 @@ use ouzel_detect::partition::{Duplicates, EventClock};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use turn::Turn;
 
 /// How to run.
@@ -39,7 +39,7 @@ pub struct Options {
 #[derive(Default)]
 pub struct Control {
     /// Set to end the run cleanly: what has been read is finished, nothing more is read.
-    pub stop: AtomicBool,
+    pub stop: Arc<AtomicBool>,
 }
 
 /// How far a run is.

@@ -154,7 +154,7 @@ fn texts(
     views
 }
 
-#[inline]
+#[inline(always)]
 fn text(views: &mut Views, raw: Raw, blocks: &Blocks) -> bool {
     match raw.look() {
         Look::Plain | Look::Text => views.value(raw, blocks),
@@ -172,7 +172,7 @@ fn any_text(views: &mut Views, raw: Raw, blocks: &Blocks) -> bool {
     true
 }
 
-#[inline]
+#[inline(always)]
 fn ip(views: &mut Views, raw: Raw, blocks: &Blocks) -> bool {
     if !matches!(raw.look(), Look::Plain | Look::Text | Look::Escaped) {
         return false;
@@ -181,6 +181,12 @@ fn ip(views: &mut Views, raw: Raw, blocks: &Blocks) -> bool {
         views.value(raw, blocks);
         return true;
     }
+    unusual_ip(views, raw, blocks)
+}
+
+/// IPv6, and what has escapes.
+#[cold]
+fn unusual_ip(views: &mut Views, raw: Raw, blocks: &Blocks) -> bool {
     let given = scalar::text(raw, blocks);
     if scalar::is_ipv4(given.as_bytes()) {
         views.copy(&given);
@@ -236,7 +242,7 @@ fn reason(types: &[FieldType], raw: Raw, blocks: &Blocks) -> String {
         shown.push_str("...");
     }
     let kinds: Vec<String> = types.iter().map(FieldType::to_string).collect();
-    let beyond = types == [FieldType::Int] && scalar::is_whole(bytes);
+    let beyond = quote.is_empty() && types == [FieldType::Int] && scalar::is_whole(bytes);
     let hint = if beyond { " of 64 bits" } else { "" };
     format!("`{quote}{shown}{quote}` is no {}{hint}", kinds.join(" or "))
 }

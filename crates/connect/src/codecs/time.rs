@@ -15,7 +15,7 @@ const LAST: i64 = 253_402_300_799_999_999;
 const MONTHS: [&[u8; 3]; 12] =
     [b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun", b"Jul", b"Aug", b"Sep", b"Oct", b"Nov", b"Dec"];
 
-#[inline]
+#[inline(always)]
 pub(super) fn read(raw: Raw, blocks: &Blocks) -> Option<i64> {
     match raw.look() {
         Look::Plain | Look::Text => parse(blocks.bytes(raw)),
@@ -25,11 +25,16 @@ pub(super) fn read(raw: Raw, blocks: &Blocks) -> Option<i64> {
     }
 }
 
-#[inline]
+#[inline(always)]
 pub(super) fn parse(text: &[u8]) -> Option<i64> {
     if let Some(micros) = usual(text) {
         return Some(micros);
     }
+    unusual(text)
+}
+
+#[cold]
+fn unusual(text: &[u8]) -> Option<i64> {
     iso(text).or_else(|| access_log(text)).or_else(|| epoch(text))
 }
 
@@ -55,7 +60,7 @@ pub(super) fn zone(text: &[u8]) -> Option<i64> {
 }
 
 /// `YYYY-MM-DDTHH:MM:SS[.ffffff]Z`, eight bytes at a time; `None` is no verdict.
-#[inline]
+#[inline(always)]
 fn usual(text: &[u8]) -> Option<i64> {
     const DATE: Pattern = Pattern::new(b"0000-00-");
     const CLOCK: Pattern = Pattern::new(b"00T00:00");
@@ -115,7 +120,6 @@ impl Pattern {
     }
 }
 
-#[cold]
 fn iso(text: &[u8]) -> Option<i64> {
     let [y1, y2, y3, y4, b'-', m1, m2, b'-', d1, d2, rest @ ..] = text else { return None };
     let year = two(&[*y1, *y2])? * 100 + two(&[*y3, *y4])?;

@@ -29,7 +29,7 @@ impl Views {
     }
 
     /// The bytes of a value as they stand. They must be text, as all that codecs point to is.
-    #[inline]
+    #[inline(always)]
     pub fn value(&mut self, raw: Raw, blocks: &Blocks) {
         let block = if raw.is_aside() { SIDE } else { CHUNK };
         self.push(view(blocks.of(raw), block, raw.start(), raw.len()));
@@ -47,7 +47,7 @@ impl Views {
         self.push(view(self.own.as_bytes(), OWN, start, self.own.len() - start));
     }
 
-    #[inline]
+    #[inline(always)]
     fn push(&mut self, view: u128) {
         self.nulls.append_non_null();
         self.views.push(view);
@@ -63,7 +63,7 @@ impl Views {
 }
 
 /// The view of a stretch of a block, as Arrow lays it out.
-#[inline]
+#[inline(always)]
 fn view(bytes: &[u8], block: u32, start: usize, len: usize) -> u128 {
     if len > INLINE_MAX {
         let mut prefix = [0; 4];

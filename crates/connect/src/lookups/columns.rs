@@ -1,6 +1,8 @@
 //! Columns made by picking from a small table: texts are shared, not copied.
 
-use arrow_array::{Array, ArrayRef, BooleanArray, Float64Array, Int64Array, StringViewArray, builder::StringViewBuilder, new_null_array};
+use arrow_array::{
+    Array, ArrayRef, BooleanArray, Float64Array, Int64Array, StringViewArray, builder::StringViewBuilder, new_null_array,
+};
 use arrow_buffer::{BooleanBuffer, NullBuffer, ScalarBuffer};
 use arrow_schema::DataType;
 use std::sync::Arc;
@@ -57,8 +59,11 @@ fn pick_text(values: &StringViewArray, rows: &[u32]) -> ArrayRef {
 }
 
 fn nulls(values: &dyn Array, rows: &[u32]) -> Option<NullBuffer> {
-    let found = |row: u32| (row as usize) < values.len() && values.is_valid(row as usize);
-    let valid = BooleanBuffer::collect_bool(rows.len(), |i| found(rows[i]));
+    let valid = match values.null_count() {
+        0 if rows.iter().fold(0, |most, row| most.max(*row)) < values.len() as u32 => return None,
+        0 => BooleanBuffer::collect_bool(rows.len(), |i| (rows[i] as usize) < values.len()),
+        _ => BooleanBuffer::collect_bool(rows.len(), |i| (rows[i] as usize) < values.len() && values.is_valid(rows[i] as usize)),
+    };
     Some(NullBuffer::new(valid)).filter(|nulls| nulls.null_count() > 0)
 }
 

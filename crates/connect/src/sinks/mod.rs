@@ -8,6 +8,7 @@ pub mod ndjson;
 
 mod cells;
 mod parquet_file;
+mod scalars;
 mod text_file;
 
 pub use csv::CsvEncoder;

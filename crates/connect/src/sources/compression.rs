@@ -228,7 +228,9 @@ mod tests {
         ] {
             assert_eq!(detect(first), expected, "{first:?}");
         }
-        for (first, expected) in [(&b"{"[..], false), (b"B", true), (b"Bo", false), (b"\x1f", true), (b"\xfd7z", true), (b"", true)] {
+        for (first, expected) in
+            [(&b"{"[..], false), (b"B", true), (b"Bo", false), (b"\x1f", true), (b"\xfd7z", true), (b"", true)]
+        {
             assert_eq!(may_be_magic(first), expected, "{first:?}");
         }
     }

@@ -47,7 +47,9 @@ impl FileSource {
             } else if path.value == STANDARD_INPUT && paths.len() > 1 {
                 report.error(path.span, "standard input cannot be read together with files: their order is undefined");
             } else if let Err(e) = glob::Pattern::new(path) {
-                report.error(path.span, format!("invalid glob: {} at character {}", e.msg, e.pos + 1)).hint("write `[[]` for a literal `[`");
+                report
+                    .error(path.span, format!("invalid glob: {} at character {}", e.msg, e.pos + 1))
+                    .hint("write `[[]` for a literal `[`");
             }
         }
     }
@@ -94,7 +96,10 @@ fn matches(root: &Path, path: &str, files: &mut Vec<PathBuf>) -> Result<()> {
     let literal = root.join(path);
     match fs::metadata(&literal) {
         Ok(about) if about.is_dir() => {
-            return Err(Error::config(format!("`{path}` is a directory: name its files, for example `{}/*`", path.trim_end_matches('/'))));
+            return Err(Error::config(format!(
+                "`{path}` is a directory: name its files, for example `{}/*`",
+                path.trim_end_matches('/')
+            )));
         }
         Ok(_) => {
             files.push(literal);
@@ -106,7 +111,8 @@ fn matches(root: &Path, path: &str, files: &mut Vec<PathBuf>) -> Result<()> {
     let options = glob::MatchOptions { case_sensitive: true, require_literal_separator: true, require_literal_leading_dot: true };
     let root = PathBuf::from(glob::Pattern::escape(&root.to_string_lossy()));
     let pattern = root.join(path);
-    let found = glob::glob_with(&pattern.to_string_lossy(), options).map_err(|e| Error::config(format!("invalid glob `{path}`: {e}")))?;
+    let found =
+        glob::glob_with(&pattern.to_string_lossy(), options).map_err(|e| Error::config(format!("invalid glob `{path}`: {e}")))?;
     let before = files.len();
     let mut directory = None;
     for entry in found {

@@ -54,6 +54,11 @@ impl Default for GenerateSource {
 }
 
 impl GenerateSource {
+    /// Web traffic from the default start on.
+    pub fn of_web(events: u64, rate: f64, seed: u64) -> GenerateSource {
+        GenerateSource { events, rate: Spanned::nowhere(rate), seed, ..GenerateSource::default() }
+    }
+
     pub fn validate(&self, report: &mut Report) {
         if !(RATE_MIN..=RATE_MAX).contains(&self.rate.value) {
             report.error(self.rate.span, format!("the rate must lie between {RATE_MIN} and {RATE_MAX} events per second"));

@@ -14,7 +14,8 @@ pub fn raw_paths(sql: &str) -> Result<Vec<Path>, SqlError> {
         if !found.contains(path) {
             found.push(path.clone());
         }
-        None
+        // Replaced (in this copy), so that the beginning of a path is not taken for one of its own.
+        Some(String::new())
     }));
     Ok(found)
 }

@@ -70,7 +70,7 @@ mod tests {
                     data[at] = byte;
                     let expected = if matches!(byte, b'"' | b'\\' | ..0x20) { at } else { len };
                     assert_eq!(super::special(&data, 0), expected, "{byte} at {at} of {len}");
-                    if len == 8 {
+                    if len == super::portable::LEN {
                         assert_eq!(super::portable::first(&data).unwrap_or(len), expected, "{byte} at {at}");
                     }
                 }

@@ -171,10 +171,11 @@ impl Line<'_> {
             clock = self.number(1..3)?;
         }
         let length = self.rest().iter().take_while(|b| b.is_ascii_digit() || matches!(b, b':' | b'.')).count();
-        let clock = clock.start..self.at + length;
+        // Some systems put a colon behind the time.
+        let colon = self.rest()[..length].ends_with(b":") as usize;
+        let clock = clock.start..self.at + length - colon;
         self.at = clock.end;
         let whole = from..clock.end;
-        // Some systems put a colon behind the time.
         let _ = self.eat(b":");
         self.eat(b" ").then_some(())?;
         Some(Time::Words { month, day: self.value(&day)?, year, clock, whole })

@@ -103,7 +103,11 @@ mod tests {
 
     #[test]
     fn broken_quotes() {
-        for (text, expected) in [("\"a", "a quote that is not closed"), ("\"a\"b,c\n", "text after a closing quote"), ("\"", "a quote that is not closed")] {
+        for (text, expected) in [
+            ("\"a", "a quote that is not closed"),
+            ("\"a\"b,c\n", "text after a closing quote"),
+            ("\"", "a quote that is not closed"),
+        ] {
             assert_eq!(Lines::new(text.as_bytes()).read(&mut Vec::new()), Err(expected), "{text}");
         }
     }

@@ -2,8 +2,9 @@
 //! ranges gives wrong decisions.
 
 use super::RangesLookup;
+use super::address::Address;
 use super::csv::Lines;
-use super::table::{Address, Range, Table};
+use super::table::{Range, Table};
 use crate::lookups::columns::Values;
 use arrow_array::{BooleanArray, Float64Array, Int64Array};
 use hashbrown::HashMap;

@@ -4,7 +4,6 @@ use crate::lookups::columns::{NO_ROW, Values};
 use arrow_schema::DataType;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
-use std::net::{IpAddr, Ipv6Addr};
 
 /// An immutable table of ranges.
 #[derive(Debug)]
@@ -23,12 +22,6 @@ pub(super) struct Range<A> {
     pub start: A,
     pub end: A,
     pub row: u32,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Address {
-    V4(u32),
-    V6(u128),
 }
 
 impl Table {
@@ -94,51 +87,4 @@ impl<A: Copy + Ord> Disjoint<A> {
         }
         disjoint
     }
-}
-
-impl Address {
-    /// An IPv4 address that is written as an IPv6 one is an IPv4 address.
-    #[inline]
-    pub fn parse(text: &str) -> Option<Address> {
-        match parse_v4(text.as_bytes()) {
-            Some(address) => Some(Address::V4(address)),
-            None if text.contains(':') => text.parse().ok().map(Address::from_v6),
-            None => None,
-        }
-    }
-
-    pub fn from_v6(address: Ipv6Addr) -> Address {
-        match address.to_canonical() {
-            IpAddr::V4(address) => Address::V4(address.to_bits()),
-            IpAddr::V6(address) => Address::V6(address.to_bits()),
-        }
-    }
-}
-
-/// Four decimal numbers without leading zeros, as the standard library reads them, several times faster.
-#[inline]
-fn parse_v4(text: &[u8]) -> Option<u32> {
-    if text.len() > 15 {
-        return None;
-    }
-    let (mut address, mut octet, mut digits, mut dots) = (0u32, 0u32, 0, 0);
-    for &byte in text {
-        let digit = byte.wrapping_sub(b'0');
-        if digit < 10 {
-            if digits > 0 && octet == 0 {
-                return None;
-            }
-            octet = octet * 10 + digit as u32;
-            digits += 1;
-            if octet > 255 {
-                return None;
-            }
-        } else if byte == b'.' && digits > 0 && dots < 3 {
-            address = address << 8 | octet;
-            (octet, digits, dots) = (0, 0, dots + 1);
-        } else {
-            return None;
-        }
-    }
-    (dots == 3 && digits > 0).then_some(address << 8 | octet)
 }

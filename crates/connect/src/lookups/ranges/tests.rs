@@ -13,7 +13,8 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 fn parse(text: &str) -> (Option<LookupConfig>, String) {
     let mut report = Report::new();
     let file = report.file("p.yaml", text);
-    let config: Option<LookupConfig> = yaml::parse(&mut report, file, text, &|_| None).and_then(|node| yaml::decode(&mut report, &node));
+    let config: Option<LookupConfig> =
+        yaml::parse(&mut report, file, text, &|_| None).and_then(|node| yaml::decode(&mut report, &node));
     config.as_ref().inspect(|config| config.validate(&mut report));
     (config, report.render(|_, word| word.to_string()))
 }
@@ -75,7 +76,18 @@ fn example_and_mistakes() {
 fn every_way_to_write_a_range() {
     let take = "take: { n: int, t: text, f: float, b: bool }";
     let table = b"start,end,n,t,f,b\n16777216,16777471,1,one,0.5,true\n2.0.0.0,2.0.0.255,2,\"two, \"\"or\"\" so\",1e3,no\r\n\n2001:db8::,2001:db8::ff,3,,,\n42541956123769884636017138956568135936,42541956123769884636017138956568135936,4,four,4,1\n";
-    let keys = [Some("1.0.0.0"), Some("1.0.1.0"), None, Some("2.0.0.255"), Some("2001:db8::5"), Some("2001:DB8:0::0100"), Some("::ffff:1.0.0.9"), Some("2001:db9::"), Some("no"), Some("")];
+    let keys = [
+        Some("1.0.0.0"),
+        Some("1.0.1.0"),
+        None,
+        Some("2.0.0.255"),
+        Some("2001:db8::5"),
+        Some("2001:DB8:0::0100"),
+        Some("::ffff:1.0.0.9"),
+        Some("2001:db9::"),
+        Some("no"),
+        Some(""),
+    ];
     let columns = look_up(take, table, &[true; 4], &keys).expect("a good table");
     let other = "42541956123769884636017138956568135936".parse::<u128>().map(Ipv6Addr::from_bits).expect("a number");
     assert_eq!(columns[0], "1 - - 2 3 - 1 - - -", "{other}");
@@ -126,7 +138,24 @@ fn a_bad_table_is_refused_with_its_line() {
 #[test]
 fn addresses_as_the_standard_library_reads_them() {
     let good = ["0.0.0.0", "255.255.255.255", "1.2.3.4", "10.200.0.99"];
-    let bad = ["", ".", "1.2.3", "1.2.3.4.", ".1.2.3.4", "1..3.4", "256.1.1.1", "01.2.3.4", "1.2.3.04", "1.2.3.4 ", "1.2.3.4/8", "+1.2.3.4", "1.2.3.٤", "1111111111111", "::g", "fe80::1%eth0"];
+    let bad = [
+        "",
+        ".",
+        "1.2.3",
+        "1.2.3.4.",
+        ".1.2.3.4",
+        "1..3.4",
+        "256.1.1.1",
+        "01.2.3.4",
+        "1.2.3.04",
+        "1.2.3.4 ",
+        "1.2.3.4/8",
+        "+1.2.3.4",
+        "1.2.3.٤",
+        "1111111111111",
+        "::g",
+        "fe80::1%eth0",
+    ];
     for text in good.iter().chain(&bad) {
         let expected = text.parse::<Ipv4Addr>().ok().map(|address| Address::V4(address.to_bits()));
         assert_eq!(Address::parse(text), expected, "{text}");
@@ -143,7 +172,7 @@ fn model<A: Copy + Ord>(ranges: &[Range<A>], length: fn(&Range<A>) -> u128, addr
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(400))]
+    #![proptest_config(ProptestConfig::with_cases(1000))]
 
     #[test]
     fn ipv4_as_the_model(
@@ -182,6 +211,15 @@ proptest! {
     }
 
     #[test]
+    fn any_text_as_the_standard_library_reads_it(text in "[0-9.]{0,16}|([0-9]{1,3}\\.){3}[0-9]{1,3}|([0-9]\\.){3}[0-9/:;é ]{1,2}|[0-9a-f:]{2,20}") {
+        let expected = text.parse().ok().map(|address| match address {
+            std::net::IpAddr::V4(address) => Address::V4(address.to_bits()),
+            std::net::IpAddr::V6(address) => Address::from_v6(address),
+        });
+        prop_assert_eq!(Address::parse(&text), expected);
+    }
+
+    #[test]
     fn any_bytes_are_a_table_or_an_error(table in prop::collection::vec(prop::sample::select(b"1.0:,\"\n\r/9af-\xff ".to_vec()), 0..60)) {
         let _ = look_up("columns: [start, end, n], take: { n: text }", &table, &[], &[Some("1.0.0.1")]);
         let _ = look_up("columns: [cidr, n], take: { n: int }", &table, &[], &[Some("1.0.0.1")]);
@@ -196,7 +234,8 @@ fn real_ranges() {
         println!("SKIPPED real_ranges: no folder {}", root.display());
         return;
     }
-    let (config, problems) = parse("ranges: { of: ip, file: asn-ipv4.csv.xz, columns: [start, end, asn, name], take: { asn: int, name: text } }");
+    let (config, problems) =
+        parse("ranges: { of: ip, file: asn-ipv4.csv.xz, columns: [start, end, asn, name], take: { asn: int, name: text } }");
     assert_eq!(problems, "");
     let watch = Stopwatch::start();
     let mut lookup = config.expect("no problems").open(&root, &[true, true]).expect("a good table");

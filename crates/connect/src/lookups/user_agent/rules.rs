@@ -115,10 +115,41 @@ pub(super) const SYSTEMS: &[(&str, &str)] = &[
 
 /// Crawlers and tools where the project names no list of its own.
 const CRAWLERS: &[&str] = &[
-    "bot", "crawl", "spider", "slurp", "scrapy", "headlesschrome", "phantomjs", "mediapartners-google", "google-inspectiontool", "bingpreview",
-    "facebookexternalhit", "meta-externalagent", "chatgpt-user", "pingdom", "lighthouse", "archiver", "python-requests", "python-urllib",
-    "python-httpx", "aiohttp", "go-http-client", "apache-httpclient", "libwww-perl", "guzzlehttp", "curl/", "wget/", "java/", "axios/",
-    "node-fetch", "postmanruntime", "nikto", "sqlmap", "nmap", "masscan", "zgrab",
+    "bot",
+    "crawl",
+    "spider",
+    "slurp",
+    "scrapy",
+    "headlesschrome",
+    "phantomjs",
+    "mediapartners-google",
+    "google-inspectiontool",
+    "bingpreview",
+    "facebookexternalhit",
+    "meta-externalagent",
+    "chatgpt-user",
+    "pingdom",
+    "lighthouse",
+    "archiver",
+    "python-requests",
+    "python-urllib",
+    "python-httpx",
+    "aiohttp",
+    "go-http-client",
+    "apache-httpclient",
+    "libwww-perl",
+    "guzzlehttp",
+    "curl/",
+    "wget/",
+    "java/",
+    "axios/",
+    "node-fetch",
+    "postmanruntime",
+    "nikto",
+    "sqlmap",
+    "nmap",
+    "masscan",
+    "zgrab",
 ];
 
 const OTHER_BOT: &str = "Other bot";
@@ -136,7 +167,10 @@ pub(super) struct Rules {
 enum Crawlers {
     BuiltIn(Tokens),
     /// The project's own, taken literally.
-    Given { substrings: Option<AhoCorasick>, patterns: Option<RegexSet> },
+    Given {
+        substrings: Option<AhoCorasick>,
+        patterns: Option<RegexSet>,
+    },
 }
 
 /// All patterns of crawler-user-agents.json together need a few megabytes.
@@ -151,7 +185,8 @@ impl Rules {
             let patterns = config.patterns.as_ref().map(|file| patterns(&read_file(root, file)?, file)).transpose()?;
             Crawlers::Given { substrings, patterns }
         };
-        let tokens = |rules: &'static [(&str, &str)]| Tokens::new(rules.iter().map(|(token, _)| *token).filter(|token| !token.is_empty()));
+        let tokens =
+            |rules: &'static [(&str, &str)]| Tokens::new(rules.iter().map(|(token, _)| *token).filter(|token| !token.is_empty()));
         Ok(Rules { crawlers, families: tokens(FAMILIES)?, systems: tokens(SYSTEMS)? })
     }
 
@@ -159,7 +194,8 @@ impl Rules {
         let is_crawler = match &self.crawlers {
             Crawlers::BuiltIn(tokens) => tokens.first(text).is_some(),
             Crawlers::Given { substrings, patterns } => {
-                substrings.as_ref().is_some_and(|any| any.is_match(text)) || patterns.as_ref().is_some_and(|any| any.is_match(text))
+                substrings.as_ref().is_some_and(|any| any.is_match(text))
+                    || patterns.as_ref().is_some_and(|any| any.is_match(text))
             }
         };
         let os = self.systems.first(text).unwrap_or(SYSTEMS.len() - 1);
@@ -212,7 +248,8 @@ fn automaton<P: AsRef<[u8]>>(substrings: impl IntoIterator<Item = P>, name: &str
 
 fn patterns(text: &[u8], file: &str) -> Result<RegexSet> {
     let bad = |what: String| Error::config(format!("`{file}`: {what}"));
-    let list: Vec<serde_json::Value> = serde_json::from_slice(text).map_err(|e| bad(format!("expected a JSON list of patterns: {e}")))?;
+    let list: Vec<serde_json::Value> =
+        serde_json::from_slice(text).map_err(|e| bad(format!("expected a JSON list of patterns: {e}")))?;
     let mut patterns = Vec::new();
     for (i, entry) in list.iter().enumerate() {
         let pattern = entry["pattern"].as_str().or(entry.as_str());

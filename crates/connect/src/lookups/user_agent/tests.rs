@@ -7,7 +7,8 @@ use std::fs;
 fn parse(text: &str) -> (Option<LookupConfig>, String) {
     let mut report = Report::new();
     let file = report.file("p.yaml", text);
-    let config: Option<LookupConfig> = yaml::parse(&mut report, file, text, &|_| None).and_then(|node| yaml::decode(&mut report, &node));
+    let config: Option<LookupConfig> =
+        yaml::parse(&mut report, file, text, &|_| None).and_then(|node| yaml::decode(&mut report, &node));
     config.as_ref().inspect(|config| config.validate(&mut report));
     (config, report.render(|_, word| word.to_string()))
 }
@@ -56,22 +57,58 @@ fn example_and_mistakes() {
 #[test]
 fn agents() {
     let cases = [
-        ("Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/146.0.0.0 Safari/537.36", "no, Chrome, Windows"),
-        ("Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/146.0.0.0 Safari/537.36 Edg/146.0.3051.8", "no, Edge, Windows"),
-        ("Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/146.0.0.0 Safari/537.36 OPR/119.0.0.0", "no, Opera, Linux"),
+        (
+            "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/146.0.0.0 Safari/537.36",
+            "no, Chrome, Windows",
+        ),
+        (
+            "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/146.0.0.0 Safari/537.36 Edg/146.0.3051.8",
+            "no, Edge, Windows",
+        ),
+        (
+            "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/146.0.0.0 Safari/537.36 OPR/119.0.0.0",
+            "no, Opera, Linux",
+        ),
         ("Mozilla/5.0 (Macintosh; Intel Mac OS X 14.4; rv:145.0) Gecko/20100101 Firefox/145.0", "no, Firefox, macOS"),
-        ("Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/26.0 Safari/605.1.15", "no, Safari, macOS"),
-        ("Mozilla/5.0 (iPhone; CPU iPhone OS 18_3 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/18.3 Mobile/15E148 Safari/604.1", "no, Safari, iOS"),
-        ("Mozilla/5.0 (iPhone; CPU iPhone OS 18_3 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) CriOS/140.0.0.0 Mobile/15E148 Safari/604.1", "no, Chrome, iOS"),
-        ("Mozilla/5.0 (Linux; Android 14; SAMSUNG SM-A546B) AppleWebKit/537.36 (KHTML, like Gecko) SamsungBrowser/28.0 Chrome/130.0.0.0 Mobile Safari/537.36", "no, Samsung Internet, Android"),
-        ("Mozilla/5.0 (Linux; Android 9; CUBOT_X19) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/120.0.0.0 Mobile Safari/537.36", "no, Chrome, Android"),
-        ("Mozilla/5.0 (Linux; U; Android 4.0.3; de-de) AppleWebKit/534.30 (KHTML, like Gecko) Version/4.0 Mobile Safari/534.30", "no, Android Browser, Android"),
-        ("Mozilla/5.0 (X11; CrOS x86_64 14541.0.0) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/146.0.0.0 Safari/537.36", "no, Chrome, ChromeOS"),
+        (
+            "Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/26.0 Safari/605.1.15",
+            "no, Safari, macOS",
+        ),
+        (
+            "Mozilla/5.0 (iPhone; CPU iPhone OS 18_3 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/18.3 Mobile/15E148 Safari/604.1",
+            "no, Safari, iOS",
+        ),
+        (
+            "Mozilla/5.0 (iPhone; CPU iPhone OS 18_3 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) CriOS/140.0.0.0 Mobile/15E148 Safari/604.1",
+            "no, Chrome, iOS",
+        ),
+        (
+            "Mozilla/5.0 (Linux; Android 14; SAMSUNG SM-A546B) AppleWebKit/537.36 (KHTML, like Gecko) SamsungBrowser/28.0 Chrome/130.0.0.0 Mobile Safari/537.36",
+            "no, Samsung Internet, Android",
+        ),
+        (
+            "Mozilla/5.0 (Linux; Android 9; CUBOT_X19) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/120.0.0.0 Mobile Safari/537.36",
+            "no, Chrome, Android",
+        ),
+        (
+            "Mozilla/5.0 (Linux; U; Android 4.0.3; de-de) AppleWebKit/534.30 (KHTML, like Gecko) Version/4.0 Mobile Safari/534.30",
+            "no, Android Browser, Android",
+        ),
+        (
+            "Mozilla/5.0 (X11; CrOS x86_64 14541.0.0) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/146.0.0.0 Safari/537.36",
+            "no, Chrome, ChromeOS",
+        ),
         ("Mozilla/5.0 (Windows NT 6.1; WOW64; Trident/7.0; rv:11.0) like Gecko", "no, Internet Explorer, Windows"),
         ("Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)", "crawler, Googlebot, Other"),
-        ("Mozilla/5.0 (Linux; Android 6.0.1; Nexus 5X) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/146.0.0.0 Mobile Safari/537.36 (compatible; GOOGLEBOT/2.1)", "crawler, Googlebot, Android"),
+        (
+            "Mozilla/5.0 (Linux; Android 6.0.1; Nexus 5X) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/146.0.0.0 Mobile Safari/537.36 (compatible; GOOGLEBOT/2.1)",
+            "crawler, Googlebot, Android",
+        ),
         ("Mozilla/5.0 (compatible; NobodyKnowsBot/0.1)", "crawler, Other bot, Other"),
-        ("Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) HeadlessChrome/146.0.0.0 Safari/537.36", "crawler, Headless Chrome, Linux"),
+        (
+            "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) HeadlessChrome/146.0.0.0 Safari/537.36",
+            "crawler, Headless Chrome, Linux",
+        ),
         ("curl/8.5.0", "crawler, curl, Other"),
         ("python-requests/2.31.0", "crawler, python-requests, Other"),
         ("Go-http-client/2.0", "crawler, Go-http-client, Other"),
@@ -96,7 +133,8 @@ fn lists_of_the_project() {
     fs::write(dir.path().join("s.txt"), "\u{feff}# ours\r\nEvil Tool\r\n\n  \ncurl\n").expect("a file");
     fs::write(dir.path().join("p.json"), r#"[{"pattern": "Nice\\/[0-9]", "url": "x"}, {"pattern": "^bad$"}]"#).expect("a file");
     let crawlers = |config: &str| {
-        let mut lookup = open(&format!("user_agent: {{ of: ua, {config} }}"), dir.path(), &[true, false, false]).expect("good lists");
+        let mut lookup =
+            open(&format!("user_agent: {{ of: ua, {config} }}"), dir.path(), &[true, false, false]).expect("good lists");
         let agents = ["an evil TOOL/1", "Googlebot", "CURL", "Nice/5", "nice/5", "bad", "very bad"];
         let seen = look_up(lookup.as_mut(), &agents.map(Some));
         assert!(seen.iter().all(|row| row.ends_with(", -, -")));
@@ -148,7 +186,8 @@ fn real_crawlers() {
     let watch = Stopwatch::start();
     let mut lookup = open("user_agent: { of: ua, patterns: crawler-user-agents.json.gz }", &root, &[]).expect("a good list");
     println!("crawler-user-agents.json.gz: loaded in {:.2} s", watch.seconds());
-    let chrome = "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/146.0.0.0 Safari/537.36";
+    let chrome =
+        "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/146.0.0.0 Safari/537.36";
     let googlebot = "Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)";
     assert_eq!(look_up(lookup.as_mut(), &[Some(chrome), Some(googlebot)]), ["no, Chrome, Windows", "crawler, Googlebot, Other"]);
 

@@ -176,8 +176,15 @@ impl Open {
     fn give_up(&mut self) -> Chunk {
         let (mib, kib) = (RECORD_BYTES_MAX >> 20, KEPT_RAW_BYTES_MAX >> 10);
         let (next, reason) = match self.state {
-            State::Start => (State::Ended, format!("header longer than {mib} MiB (its first {kib} KiB are kept, the file is passed over)")),
-            _ => (State::Skip, format!("record longer than {mib} MiB (its first {kib} KiB are kept, the rest up to the next line end is skipped)")),
+            State::Start => {
+                (State::Ended, format!("header longer than {mib} MiB (its first {kib} KiB are kept, the file is passed over)"))
+            }
+            _ => (
+                State::Skip,
+                format!(
+                    "record longer than {mib} MiB (its first {kib} KiB are kept, the rest up to the next line end is skipped)"
+                ),
+            ),
         };
         let chunk = self.fault(reason);
         self.take(self.buffer.len());
@@ -232,7 +239,8 @@ impl Open {
             Ok(()) => Ok(()),
             Err(e) if self.input.is_corrupt() => {
                 let at = self.position + self.buffer.len() as u64;
-                self.corrupt = Some(format!("corrupt {} in `{}` after {at} decompressed bytes: {e}", self.input.format, self.name));
+                self.corrupt =
+                    Some(format!("corrupt {} in `{}` after {at} decompressed bytes: {e}", self.input.format, self.name));
                 self.at_end = true;
                 Ok(())
             }
@@ -274,13 +282,5 @@ impl Open {
             Compression::None => self.position + self.buffer.len() as u64,
             _ => self.input.compressed_bytes(),
         }
-    }
-}
-
-#[cfg(test)]
-impl FileReader {
-    /// Memory held for what is not yet handed over.
-    pub(super) fn buffer_bytes(&self) -> usize {
-        self.current.as_ref().map_or(0, |open| open.buffer.capacity())
     }
 }

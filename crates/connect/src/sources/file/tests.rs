@@ -127,7 +127,8 @@ fn example_and_mistakes() {
 
 #[test]
 fn files_in_order_of_their_paths_are_one_log() {
-    let files: [(&str, &[u8]); 5] = [("b/1.log", b"3\n"), ("a/10.log", b"1\n"), ("a/9.log", b"2"), ("a/.hidden.log", b"no\n"), ("a/other", b"no\n")];
+    let files: [(&str, &[u8]); 5] =
+        [("b/1.log", b"3\n"), ("a/10.log", b"1\n"), ("a/9.log", b"2"), ("a/.hidden.log", b"no\n"), ("a/other", b"no\n")];
     let chunks = read(&files, &["b/1.log", "*/*.log"], lines());
     assert_eq!(text(&chunks), b"1\n23\n");
     let places: Vec<_> = chunks.iter().map(|chunk| (&*chunk.origin.name, chunk.origin.position, chunk.partition)).collect();
@@ -279,7 +280,8 @@ fn a_line_of_100_mb_is_one_fault_in_bounded_memory() {
 #[ignore = "run in a process of its own by the test above"]
 fn reads_a_line_of_100_mb() {
     let dir = tempfile::tempdir().expect("a directory");
-    let mut file = flate2::write::GzEncoder::new(fs::File::create(dir.path().join("a")).expect("a file"), flate2::Compression::fast());
+    let mut file =
+        flate2::write::GzEncoder::new(fs::File::create(dir.path().join("a")).expect("a file"), flate2::Compression::fast());
     file.write_all(b"before\n").expect("disk");
     for _ in 0..100 {
         file.write_all(&[b'x'; 1_000_000]).expect("disk");

@@ -113,7 +113,8 @@ impl Web {
         let session = self.sessions[slot];
         let r = &mut self.random;
         let address = if r.below(10) == 0 { session.other_address } else { session.address };
-        let agent = if session.changes_agent && r.below(20) == 0 { (session.agent + 1) % self.tables.browsers } else { session.agent };
+        let agent =
+            if session.changes_agent && r.below(20) == 0 { (session.agent + 1) % self.tables.browsers } else { session.agent };
         let (method, empty) = tables::method(r.below(100));
         let status = tables::status(r.below(1000));
         let bytes = if empty || status == 304 { 0 } else { self.tables.sizes[r.next() as usize % tables::SIZES] };
@@ -126,12 +127,13 @@ impl Web {
     fn attack(&mut self, out: &mut Vec<u8>) {
         let now = self.clock.elapsed_us;
         let turn = self.random.below(self.attackers_at_once) as u64;
-        let attacker = scale(mix((now / ATTACK_US) * 1009 + turn ^ self.seed), ATTACKERS);
-        let id = mix((attacker as u64) << 32 ^ (now / ATTACK_SESSION_US) ^ self.seed);
+        let attacker = scale(mix(((now / ATTACK_US) * 1009 + turn) ^ self.seed), ATTACKERS);
+        let id = mix(((attacker as u64) << 32) ^ (now / ATTACK_SESSION_US) ^ self.seed);
         let address = address_of(self.seed, ADDRESSES + attacker);
         let customer = self.customers.pick(mix(id ^ 1));
         let steady = scale(mix(id ^ 2), self.tables.browsers);
-        let session = Session { id, customer, address, other_address: address, agent: steady, changes_agent: false, screen: mix(id) };
+        let session =
+            Session { id, customer, address, other_address: address, agent: steady, changes_agent: false, screen: mix(id) };
         let outcome = self.random.below(100);
         let random = self.random.below(200);
         let login = |agent, label| Request {

@@ -91,8 +91,12 @@ mod tests {
     use super::*;
     use std::collections::HashMap;
 
-    const SUBJECT: Subject =
-        Subject { argument: Argument::Id, outputs: &Entropy::OUTPUTS, error: 1e-12, make: |window| Box::new(Entropy::new(window)) };
+    const SUBJECT: Subject = Subject {
+        argument: Argument::Id,
+        outputs: &Entropy::OUTPUTS,
+        error: 1e-12,
+        make: |window| Box::new(Entropy::new(window)),
+    };
 
     fn model(case: &Case, row: usize) -> Option<f64> {
         let values = case.seen_by(row);

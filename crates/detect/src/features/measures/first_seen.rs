@@ -219,7 +219,8 @@ impl Sketch for Seen {
             seen.extend(tile.sketch.values.iter().map(|value| (*value, tile.index)));
         }
         seen.sort_unstable();
-        let mut last: Vec<(i64, u32)> = seen.chunk_by(|a, b| a.0 == b.0).filter_map(|of_value| of_value.last().map(|v| (v.1, v.0))).collect();
+        let mut last: Vec<(i64, u32)> =
+            seen.chunk_by(|a, b| a.0 == b.0).filter_map(|of_value| of_value.last().map(|v| (v.1, v.0))).collect();
         if last.len() * TILES_PER_VALUE < seen.len() {
             return false;
         }
@@ -257,10 +258,15 @@ fn short(id: u128) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::super::multiset::testing::{Argument, Case, Column, Subject, attack, check, is_near};
+    use super::super::sketch::tests::stays_bounded;
     use super::*;
 
-    const SUBJECT: Subject =
-        Subject { argument: Argument::Id, outputs: &FirstSeen::OUTPUTS, error: 1e-12, make: |window| Box::new(FirstSeen::new(window)) };
+    const SUBJECT: Subject = Subject {
+        argument: Argument::Id,
+        outputs: &FirstSeen::OUTPUTS,
+        error: 1e-12,
+        make: |window| Box::new(FirstSeen::new(window)),
+    };
 
     fn model(case: &Case, row: usize) -> Vec<Column> {
         let own = &case.events[row];
@@ -277,6 +283,25 @@ mod tests {
     #[test]
     fn equals_the_model() {
         check(&SUBJECT, model);
+    }
+
+    #[test]
+    fn without_a_value_the_key_itself_is_seen() {
+        let window = Window { within: 60_000_000, lateness: 0, min_events: 0, exact_up_to: 100 };
+        let row = |row, seconds: i64| Row { slot: 0, row, time: seconds * 1_000_000, live_from: seconds * 1_000_000 };
+        let rows = [row(0, 0), row(1, 10), row(2, 60), row(3, 200)];
+        let mut outputs = FirstSeen::OUTPUTS.map(|of| Output::new(of, rows.len()));
+        let input = [Input { counted: None, values: Values::None }];
+        FirstSeen::new(window).apply(1, &rows, &input, &mut outputs);
+        let [Output::Bool { values: first, .. }, Output::Float { values: age, .. }] = &outputs else { unreachable!() };
+        assert_eq!(*first, [true, false, false, true]);
+        assert_eq!(*age, [0.0, 10.0, 50.0, 0.0]);
+    }
+
+    #[test]
+    fn all_tiles_of_a_slot_stay_bounded() {
+        stays_bounded::<Seen>(u128::from);
+        stays_bounded::<Seen>(|n| u128::from(n % 5));
     }
 
     #[test]

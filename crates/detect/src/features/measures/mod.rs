@@ -1,10 +1,10 @@
-pub mod sketch;
-pub mod first_seen;
-pub mod quantile;
-pub mod entropy;
-pub mod share;
 pub mod distinct;
+pub mod share;
+pub mod entropy;
+pub mod quantile;
+pub mod first_seen;
 pub mod multiset;
+pub mod sketch;
 pub mod aggregate;
 pub mod ewma;
 pub mod last;

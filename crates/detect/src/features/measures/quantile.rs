@@ -127,8 +127,12 @@ mod tests {
     use super::super::multiset::testing::{Argument, Case, Column, Subject, attack, check, is_near};
     use super::*;
 
-    const SUBJECT: Subject =
-        Subject { argument: Argument::Float, outputs: &Quantile::OUTPUTS, error: 0.8, make: |window| Box::new(Quantile::new(window, 0.3)) };
+    const SUBJECT: Subject = Subject {
+        argument: Argument::Float,
+        outputs: &Quantile::OUTPUTS,
+        error: 0.8,
+        make: |window| Box::new(Quantile::new(window, 0.3)),
+    };
 
     fn model(case: &Case, row: usize) -> Option<f64> {
         let mut numbers: Vec<f64> = case.seen_by(row).iter().map(|event| event.number()).collect();

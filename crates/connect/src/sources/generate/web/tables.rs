@@ -146,7 +146,8 @@ fn browsers() -> Vec<String> {
     const LINUX: &str = "X11; Linux x86_64";
     let mut agents = Vec::new();
     for (age, chrome) in [146, 145, 143, 138].into_iter().enumerate() {
-        let webkit = |platform: &str, rest: &str| format!("Mozilla/5.0 ({platform}) AppleWebKit/537.36 (KHTML, like Gecko) {rest}");
+        let webkit =
+            |platform: &str, rest: &str| format!("Mozilla/5.0 ({platform}) AppleWebKit/537.36 (KHTML, like Gecko) {rest}");
         for platform in [WINDOWS, MAC, LINUX] {
             agents.push(webkit(platform, &format!("Chrome/{chrome}.0.0.0 Safari/537.36")));
             agents.push(format!("Mozilla/5.0 ({platform}; rv:{0}.0) Gecko/20100101 Firefox/{0}.0", chrome - 1));
@@ -161,7 +162,10 @@ fn browsers() -> Vec<String> {
         agents.push(format!("Mozilla/5.0 (iPhone; CPU iPhone OS {ios}_{age} like Mac OS X) {safari} Version/{ios}.{age} Mobile/15E148 Safari/604.1"));
         agents.push(format!("Mozilla/5.0 ({MAC}) {safari} Version/{ios}.{age} Safari/605.1.15"));
         let samsung = 28 - age;
-        agents.push(webkit("Linux; Android 14; SAMSUNG SM-A546B", &format!("SamsungBrowser/{samsung}.0 Chrome/130.0.0.0 Mobile Safari/537.36")));
+        agents.push(webkit(
+            "Linux; Android 14; SAMSUNG SM-A546B",
+            &format!("SamsungBrowser/{samsung}.0 Chrome/130.0.0.0 Mobile Safari/537.36"),
+        ));
     }
     agents
 }

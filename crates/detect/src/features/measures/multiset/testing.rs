@@ -98,7 +98,10 @@ pub fn check(subject: &Subject, model: impl Fn(&Case, usize) -> Vec<Column>) {
             for (at, columns) in whole.iter().enumerate() {
                 let expected = model(&case, at);
                 for (column, model) in columns.iter().zip(&expected) {
-                    prop_assert!(column.agrees_with(*model, if in_tiles { subject.error } else { 1e-12 }), "row {at}: {columns:?}, not {expected:?}");
+                    prop_assert!(
+                        column.agrees_with(*model, if in_tiles { subject.error } else { 1e-12 }),
+                        "row {at}: {columns:?}, not {expected:?}"
+                    );
                 }
             }
             Ok(())

@@ -1,0 +1,53 @@
+//! `ouzel init`
+
+use super::{Exit, schema};
+use std::io;
+use std::path::{Path, PathBuf};
+
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The folder to make; it must not exist or be empty.
+    dir: PathBuf,
+}
+
+/// The example that comes with the program, file by file.
+const FILES: [(&str, &str); 5] = [
+    ("ouzel.yaml", include_str!("../../../../examples/web/ouzel.yaml")),
+    ("schemas/request.yaml", include_str!("../../../../examples/web/schemas/request.yaml")),
+    ("pipelines/web.yaml", include_str!("../../../../examples/web/pipelines/web.yaml")),
+    ("specs/web.md", include_str!("../../../../examples/web/specs/web.md")),
+    ("data/asn.csv", include_str!("../../../../examples/web/data/asn.csv")),
+];
+
+pub fn run(args: &Args) -> Exit {
+    match make(&args.dir) {
+        Ok(()) => {
+            let dir = args.dir.display();
+            println!("made {dir}: web traffic with attacks in it");
+            for (file, _) in FILES {
+                println!("  {file}");
+            }
+            println!("\nnext:\n  ouzel run -p {dir}        score a million requests\n  ouzel test -p {dir}       run its specs\n  ouzel validate -p {dir}   after each change");
+            Exit::Ok
+        }
+        Err(e) => {
+            eprintln!("error: {e}");
+            Exit::Unavailable
+        }
+    }
+}
+
+fn make(dir: &Path) -> io::Result<()> {
+    if dir.exists() && std::fs::read_dir(dir)?.next().is_some() {
+        return Err(io::Error::other(format!("`{}` is not empty: name a new folder", dir.display())));
+    }
+    for (file, text) in FILES {
+        let path = dir.join(file);
+        if let Some(folder) = path.parent() {
+            std::fs::create_dir_all(folder)?;
+        }
+        std::fs::write(path, text)?;
+    }
+    std::fs::write(dir.join(".gitignore"), "/.ouzel/\n/lake/\n")?;
+    schema::write(dir).map(drop)
+}

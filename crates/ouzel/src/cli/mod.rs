@@ -1,0 +1,77 @@
+//! Commands. Each in a file of its own.
+
+mod exit;
+mod generate;
+mod init;
+mod progress;
+mod run;
+mod schema;
+mod terminal;
+mod test;
+mod validate;
+
+pub use exit::Exit;
+
+use clap::{Parser, Subcommand, ValueEnum};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// Behavioural detection on streams: score every event against what its key has done before.
+#[derive(Debug, Parser)]
+#[command(name = "ouzel", version, about, after_help = exit::HELP)]
+struct Cli {
+    /// The project directory.
+    #[arg(short, long, global = true, value_name = "DIR", default_value = ".")]
+    project: PathBuf,
+    /// What is printed: text for people, or JSON for machines.
+    #[arg(long, global = true, value_enum, default_value_t = Format::Text)]
+    format: Format,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    Text,
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Make a project that runs: web traffic with attacks in it.
+    Init(init::Args),
+    /// Check the project, all problems at once. Reads nothing but the project's own files.
+    Validate(validate::Args),
+    /// Run pipelines until their sources end; all of them, or those named.
+    Run(run::Args),
+    /// Run the project's specs: `specs/*.md`.
+    Test(test::Args),
+    /// Write synthetic traffic with labelled attacks.
+    Generate(generate::Args),
+    /// Write the JSON schema of the project's files, for editors.
+    Schema(schema::Args),
+}
+
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(e) => {
+            let _ = e.print();
+            return if e.use_stderr() { Exit::Usage.into() } else { Exit::Ok.into() };
+        }
+    };
+    let exit = match &cli.command {
+        Command::Init(args) => init::run(args),
+        Command::Validate(args) => validate::run(&cli.project, args, cli.format),
+        Command::Run(args) => run::run(&cli.project, args, cli.format),
+        Command::Test(args) => test::run(&cli.project, args, cli.format),
+        Command::Generate(args) => generate::run(args),
+        Command::Schema(args) => schema::run(&cli.project, args),
+    };
+    exit.into()
+}
+
+/// The environment as configuration sees it.
+pub fn environment(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}

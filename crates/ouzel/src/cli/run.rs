@@ -1,0 +1,150 @@
+//! `ouzel run`
+
+use super::progress::ProgressLine;
+use super::terminal::{bytes, count, errors_have_colour, output_has_colour, paint};
+use super::validate::load;
+use super::{Exit, Format};
+use anstyle::AnsiColor;
+use ouzel_engine::{Control, Options, PipelineSummary, Project};
+use serde_json::{Map, json};
+use std::path::Path;
+
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Pipelines to run; all if none is named.
+    names: Vec<String>,
+    /// Threads that work on events; the default is the number of cores.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    threads: Option<u16>,
+}
+
+pub fn run(root: &Path, args: &Args, format: Format) -> Exit {
+    let project = match load(root) {
+        Ok(project) => project,
+        Err(exit) => return exit,
+    };
+    let control = Control::default();
+    if let Err(e) = stop_on_signals(&control) {
+        eprintln!("warning: Ctrl-C will not end the run cleanly: {e}");
+    }
+    let mut summaries = Map::new();
+    let exit = match project.select(&args.names) {
+        Ok(pipelines) => run_all(&project, &pipelines, args, format, &control, &mut summaries),
+        Err(message) => {
+            eprintln!("error: {message}");
+            Exit::Usage
+        }
+    };
+    if format == Format::Json {
+        println!("{}", json!({ "pipelines": summaries }));
+    }
+    exit
+}
+
+fn run_all(
+    project: &Project,
+    pipelines: &[&ouzel_engine::Pipeline],
+    args: &Args,
+    format: Format,
+    control: &Control,
+    summaries: &mut Map<String, serde_json::Value>,
+) -> Exit {
+    let threads = args.threads.map_or_else(|| std::thread::available_parallelism().map_or(1, usize::from), usize::from);
+    let options = Options { threads, colour: output_has_colour() };
+    for pipeline in pipelines {
+        let mut line = ProgressLine::new(&pipeline.name, format == Format::Text);
+        let result = ouzel_engine::run(&pipeline.plan, &project.root, project.lake(), &options, control, &mut |p| line.show(p));
+        line.clear();
+        match result {
+            Ok(summary) => {
+                if format == Format::Text {
+                    eprint!("{}", describe(&pipeline.name, &summary, errors_have_colour()));
+                }
+                let interrupted = summary.interrupted;
+                summaries.insert(pipeline.name.clone(), json!(summary));
+                if interrupted {
+                    return Exit::Interrupted;
+                }
+            }
+            Err(e) => {
+                eprintln!("{}: {}: {e}", paint("error", AnsiColor::Red, errors_have_colour()), pipeline.name);
+                return Exit::from(&e);
+            }
+        }
+    }
+    Exit::Ok
+}
+
+fn stop_on_signals(control: &Control) -> std::io::Result<()> {
+    use signal_hook::consts::{SIGINT, SIGTERM};
+    for signal in [SIGINT, SIGTERM] {
+        // A second Ctrl-C ends the process at once.
+        signal_hook::flag::register_conditional_shutdown(signal, Exit::Interrupted as i32, control.stop.clone())?;
+        signal_hook::flag::register(signal, control.stop.clone())?;
+    }
+    Ok(())
+}
+
+/// The summary, for people.
+fn describe(name: &str, s: &PipelineSummary, colour: bool) -> String {
+    let rate = if s.seconds > 0.0 { s.received as f64 / s.seconds } else { 0.0 };
+    let title = paint(name, AnsiColor::Cyan, colour);
+    let stopped = if s.interrupted { ", stopped before the source ended" } else { "" };
+    let mut out = format!("{title}: {} events in {:.1} s, {}/s{stopped}\n", count(s.received), s.seconds, count(rate as u64));
+    let fates = [
+        ("delivered", s.delivered),
+        ("filtered", s.filtered),
+        ("duplicate", s.duplicate),
+        ("quarantined", s.quarantined),
+        ("dead-lettered", s.dead_lettered),
+        ("in flight", s.in_flight),
+    ];
+    let shown: Vec<String> = fates.iter().filter(|(what, n)| *n > 0 || *what == "delivered").map(|(what, n)| format!("{} {what}", count(*n))).collect();
+    let sign = if s.adds_up() { "=" } else { "IS NOT" };
+    line(&mut out, "received", &format!("{} {sign} {}", count(s.received), shown.join(" + ")));
+    let noted: Vec<String> = [("late", s.late), ("malformed", s.malformed), ("implausible", s.implausible)]
+        .iter()
+        .filter(|(_, n)| *n > 0)
+        .map(|(what, n)| format!("{} {what}", count(*n)))
+        .collect();
+    if !noted.is_empty() {
+        line(&mut out, "of these", &noted.join(", "));
+    }
+    if !s.decisions.is_empty() {
+        let decisions: Vec<String> = s
+            .decisions
+            .iter()
+            .map(|(d, n)| {
+                let shade = match d.as_str() {
+                    "deny" | "block" => AnsiColor::Red,
+                    "allow" => AnsiColor::Green,
+                    _ => AnsiColor::Yellow,
+                };
+                format!("{} {} ({:.2} %)", paint(d, shade, colour), count(*n), 100.0 * *n as f64 / s.delivered.max(1) as f64)
+            })
+            .collect();
+        line(&mut out, "decisions", &decisions.join(", "));
+    }
+    for sink in &s.sinks {
+        let mut text = format!("{} rows in {}", count(sink.delivered), sink.location);
+        for (what, n) in [("filtered", sink.filtered), ("dead-lettered", sink.dead_lettered)] {
+            if n > 0 {
+                text.push_str(&format!(", {} {what}", count(n)));
+            }
+        }
+        line(&mut out, &sink.kind, &text);
+    }
+    if !s.keys.is_empty() {
+        let keys: Vec<String> = s.keys.iter().map(|(by, n)| format!("{} by {by}", count(*n))).collect();
+        line(&mut out, "keys", &format!("{} ({})", keys.join(", "), bytes(s.state_bytes)));
+    }
+    for file in &s.set_aside {
+        line(&mut out, "set aside", file);
+    }
+    line(&mut out, "version", &s.version);
+    out
+}
+
+fn line(out: &mut String, what: &str, text: &str) {
+    out.push_str(&format!("  {what:<10} {text}\n"));
+}
