@@ -52,7 +52,8 @@ impl FromStr for TimeSpan {
 
 impl fmt::Display for TimeSpan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (name, unit) = UNITS.iter().skip(1).find(|(_, unit)| self.0 % unit == 0 && self.0 >= *unit).unwrap_or(&("s", 1_000_000));
+        let (name, unit) =
+            UNITS.iter().skip(1).find(|(_, unit)| self.0 % unit == 0 && self.0 >= *unit).unwrap_or(&("s", 1_000_000));
         write!(f, "{}{name}", self.0 / unit)
     }
 }

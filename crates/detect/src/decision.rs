@@ -39,7 +39,13 @@ struct Rule {
 impl Decision {
     /// Plans the rules. `can_be_unknown`: features that are null while there is not enough history. Problems go to the
     /// report; `None` if there are any errors.
-    pub fn compile(config: &DecisionConfig, planner: &Planner, can_be_unknown: &dyn Fn(&str) -> bool, report: &mut Report, sql_error: &mut dyn FnMut(&mut Report, &str, ouzel_core::Span, crate::expressions::SqlError)) -> Option<Decision> {
+    pub fn compile(
+        config: &DecisionConfig,
+        planner: &Planner,
+        can_be_unknown: &dyn Fn(&str) -> bool,
+        report: &mut Report,
+        sql_error: &mut dyn FnMut(&mut Report, &str, ouzel_core::Span, crate::expressions::SqlError),
+    ) -> Option<Decision> {
         let mut rules: Vec<Rule> = Vec::new();
         let mut last: Option<(bool, ouzel_core::Span)> = None;
         let mut complete = true;
@@ -66,7 +72,10 @@ impl Decision {
             let when = match planner.plan(&text, None) {
                 Ok(e) if matches!(e.data_type(), DataType::Boolean | DataType::Null) => e,
                 Ok(e) => {
-                    report.error(span, format!("the condition of `{name}` is {}, expected true or false", crate::describe(e.data_type())));
+                    report.error(
+                        span,
+                        format!("the condition of `{name}` is {}, expected true or false", crate::describe(e.data_type())),
+                    );
                     complete = false;
                     continue;
                 }

@@ -34,7 +34,8 @@ impl EventClock {
         self.next = (self.next + 1) % MEDIAN_OF;
         self.seen = (self.seen + 1).min(MEDIAN_OF);
         if self.seen == MEDIAN_OF {
-            let median = if self.ordered == MEDIAN_OF { self.last[(self.next + MEDIAN_OF / 2) % MEDIAN_OF] } else { self.median() };
+            let median =
+                if self.ordered == MEDIAN_OF { self.last[(self.next + MEDIAN_OF / 2) % MEDIAN_OF] } else { self.median() };
             self.now = self.now.max(median);
         }
         self.now

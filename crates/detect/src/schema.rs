@@ -78,7 +78,13 @@ pub struct FieldSpec {
 
 impl FieldSpec {
     pub fn plain(name: impl Into<String>, of: FieldType) -> FieldSpec {
-        FieldSpec { name: name.into(), types: vec![of], domain: Domain::default(), on_malformed: Policy::Keep, on_implausible: Policy::Keep }
+        FieldSpec {
+            name: name.into(),
+            types: vec![of],
+            domain: Domain::default(),
+            on_malformed: Policy::Keep,
+            on_implausible: Policy::Keep,
+        }
     }
     /// The type of its column.
     pub fn first_type(&self) -> &FieldType {
@@ -141,7 +147,9 @@ pub fn check_name(name: &Spanned<String>, report: &mut Report) {
 pub fn check_unique(known: &[String], name: &str, span: Span, report: &mut Report) -> bool {
     let given = known.iter().any(|k| k == name);
     if given {
-        report.error(span, format!("the name `{name}` is taken already")).hint("fields, lookups, features and scores share one set of names");
+        report
+            .error(span, format!("the name `{name}` is taken already"))
+            .hint("fields, lookups, features and scores share one set of names");
     }
     given
 }

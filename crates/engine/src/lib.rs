@@ -1,6 +1,7 @@
 //! From a project directory to running pipelines. Owns the registry of components, the plan of a pipeline and every thread.
 
 pub mod config;
+mod generation;
 pub mod journal;
 pub mod plan;
 pub mod project;

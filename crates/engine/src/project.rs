@@ -110,7 +110,9 @@ fn pipeline_files(root: &Path) -> std::io::Result<Vec<String>> {
 fn check_name_is_free(pipelines: &[Pipeline], new: &Pipeline, report: &mut Report) {
     if let Some(other) = pipelines.iter().find(|p| p.name == new.name) {
         let file = report.file(new.file.clone(), "");
-        report.error(Span { file, ..Span::default() }, format!("the pipeline name `{}` is taken by {}", new.name, other.file)).hint("give one of them another `name`");
+        report
+            .error(Span { file, ..Span::default() }, format!("the pipeline name `{}` is taken by {}", new.name, other.file))
+            .hint("give one of them another `name`");
     }
 }
 
@@ -126,7 +128,9 @@ impl Reader<'_> {
                 }
                 Err(e) => {
                     let file = report.file(name, "");
-                    report.error(Span { file, ..Span::default() }, format!("not UTF-8 (byte {})", e.utf8_error().valid_up_to())).hint("save it as UTF-8");
+                    report
+                        .error(Span { file, ..Span::default() }, format!("not UTF-8 (byte {})", e.utf8_error().valid_up_to()))
+                        .hint("save it as UTF-8");
                     None
                 }
             },
@@ -187,7 +191,8 @@ fn take_sink_columns(pipeline: &mut Node, report: &mut Report) -> Vec<Option<Sin
         .map(|sink| {
             let Value::Map(kinds) = &mut sink.value else { return Some(SinkColumns::default()) };
             let Some((_, Node { value: Value::Map(own), span })) = kinds.first_mut() else { return Some(SinkColumns::default()) };
-            let shared = |key: &Node| matches!(&key.value, Value::Scalar { text, .. } if SINK_COLUMN_KEYS.contains(&text.as_str()));
+            let shared =
+                |key: &Node| matches!(&key.value, Value::Scalar { text, .. } if SINK_COLUMN_KEYS.contains(&text.as_str()));
             let (taken, kept) = own.drain(..).partition(|(key, _)| shared(key));
             *own = kept;
             decode(report, &Node { span: *span, value: Value::Map(spell_out(taken)) })

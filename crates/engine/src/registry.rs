@@ -51,6 +51,11 @@ impl SinkConfig {
         }
     }
 
+    /// True if a run leaves in place what earlier runs wrote.
+    pub fn is_added_to(&self) -> bool {
+        matches!(self, SinkConfig::Lake(_))
+    }
+
     pub fn validate(&self, report: &mut Report) {
         match self {
             SinkConfig::File(sink) => sink.validate(report),

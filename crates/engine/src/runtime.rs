@@ -56,7 +56,14 @@ pub struct Progress {
 pub type Recut<'a> = &'a dyn Fn(Box<dyn Source>, Box<dyn Fn() -> Box<dyn Framing> + Send>) -> Box<dyn Source>;
 
 /// Runs a pipeline until its source ends or `control` says stop. `watch` is called a few times a second.
-pub fn run(plan: &Plan, root: &Path, lake: &Path, options: &Options, control: &Control, watch: &mut dyn FnMut(Progress)) -> Result<PipelineSummary> {
+pub fn run(
+    plan: &Plan,
+    root: &Path,
+    lake: &Path,
+    options: &Options,
+    control: &Control,
+    watch: &mut dyn FnMut(Progress),
+) -> Result<PipelineSummary> {
     run_recut(plan, root, lake, options, control, watch, &|source, _| source)
 }
 
@@ -139,8 +146,15 @@ impl<'a> Running<'a> {
     fn open(plan: &'a Plan, root: &Path, lake: &Path, options: &Options, recut: Recut<'_>) -> Result<Running<'a>> {
         let codec = plan.codec.clone();
         let framing = plan.codec.clone();
-        let source = plan.source.clone().open(root, Box::new(move || framing.framing())).doing(|| format!("opening the source of `{}`", plan.name))?;
+        let source = plan
+            .source
+            .clone()
+            .open(root, Box::new(move || framing.framing()))
+            .doing(|| format!("opening the source of `{}`", plan.name))?;
         let source = recut(source, Box::new(move || codec.framing()));
+        // Where no output carries an id or is added to what was there, nothing need be remembered.
+        let keeps = plan.is_needed(plan.standard.id) || plan.sinks.iter().any(|s| s.config.is_added_to());
+        let generation = if keeps { crate::generation::next(root, &plan.name)? } else { 0 };
         let lookups = plan.lookups.iter().map(|l| l.config.open(root, &l.wanted)).collect::<Result<Vec<_>>>()?;
         let sinks = open_sinks(plan, root, lake, options)?;
         let mut encoders = Vec::new();
@@ -149,18 +163,30 @@ impl<'a> Running<'a> {
         }
         let summary = PipelineSummary {
             version: plan.version.clone(),
-            sinks: plan.sinks.iter().zip(&sinks).map(|(p, s)| SinkSummary { kind: p.config.kind().into(), location: s.location(), ..SinkSummary::default() }).collect(),
+            generation,
+            sinks: plan
+                .sinks
+                .iter()
+                .zip(&sinks)
+                .map(|(p, s)| SinkSummary { kind: p.config.kind().into(), location: s.location(), ..SinkSummary::default() })
+                .collect(),
             ..PipelineSummary::default()
         };
         let duplicates = plan.event.duplicates_within.map(|within| Duplicates::new(within, plan.event.lateness));
         Ok(Running {
             plan,
-            generation: 0,
+            generation,
             source: Mutex::new(Reading { source, next: 0, ended: false, bytes: None }),
             lookups: Mutex::new(lookups),
             partition: Turn::new(Partition { clock: EventClock::default(), duplicates, next_offset: 0 }),
             groups: plan.groups.iter().map(|g| (0..SHARDS).map(|_| Turn::new(g.group.shard())).collect()).collect(),
-            output: Turn::new(Writing { sinks, journal: Journal::new(root, &plan.name), summary, counts: Counts::default(), decisions: BTreeMap::new() }),
+            output: Turn::new(Writing {
+                sinks,
+                journal: Journal::new(root, &plan.name),
+                summary,
+                counts: Counts::default(),
+                decisions: BTreeMap::new(),
+            }),
             encoders: Mutex::new(encoders),
             received: AtomicU64::new(0),
             delivered: AtomicU64::new(0),
@@ -189,7 +215,12 @@ impl<'a> Running<'a> {
 
     fn progress(&self, started: &Stopwatch) -> Progress {
         let bytes = self.source.try_lock().ok().and_then(|r| r.bytes);
-        Progress { received: self.received.load(Relaxed), delivered: self.delivered.load(Relaxed), seconds: started.seconds(), bytes }
+        Progress {
+            received: self.received.load(Relaxed),
+            delivered: self.delivered.load(Relaxed),
+            seconds: started.seconds(),
+            bytes,
+        }
     }
 
     fn close(self, started: &Stopwatch, control: &Control) -> Result<PipelineSummary> {
@@ -222,6 +253,12 @@ impl<'a> Running<'a> {
 
 /// Opens the sinks; two that write to one place are refused before either is touched.
 fn open_sinks(plan: &Plan, root: &Path, lake: &Path, options: &Options) -> Result<Vec<Box<dyn Sink>>> {
-    let context = |position| SinkContext { root: PathBuf::from(root), lake: PathBuf::from(lake), pipeline: plan.name.clone(), position, colour: options.colour };
+    let context = |position| SinkContext {
+        root: PathBuf::from(root),
+        lake: PathBuf::from(lake),
+        pipeline: plan.name.clone(),
+        position,
+        colour: options.colour,
+    };
     plan.sinks.iter().enumerate().map(|(i, sink)| sink.config.clone().open(&context(i), sink.schema.clone())).collect()
 }

@@ -32,6 +32,8 @@ pub struct PipelineSummary {
     pub state_bytes: u64,
     /// Where quarantined and dead-lettered events lie, if there are any.
     pub set_aside: Vec<String>,
+    /// How often this pipeline has started anew before: part of every id.
+    pub generation: u32,
     /// Version of the definitions.
     pub version: String,
     /// Wall time.

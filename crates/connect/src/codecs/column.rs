@@ -35,7 +35,11 @@ pub(super) fn read(wanted: &Wanted, slots: Slots, blocks: &Blocks) -> Column {
         return Column { values: Arc::new(values.finish(blocks)), other: None, malformed: Vec::new() };
     }
     let Some((first, others)) = wanted.types.split_first() else {
-        return Column { values: arrow_array::new_null_array(&FieldType::Text.arrow(), slots.len()), other: None, malformed: Vec::new() };
+        return Column {
+            values: arrow_array::new_null_array(&FieldType::Text.arrow(), slots.len()),
+            other: None,
+            malformed: Vec::new(),
+        };
     };
     let mut malformed = Vec::new();
     let mut kept: Vec<(u32, Raw)> = Vec::new();
@@ -136,12 +140,7 @@ fn bools(slots: Slots, blocks: &Blocks, odd: &mut dyn FnMut(u32, Raw)) -> Boolea
 
 /// Text columns: `push` appends a value, or nothing if it does not read.
 #[inline]
-fn texts(
-    slots: Slots,
-    blocks: &Blocks,
-    push: impl Fn(&mut Views, Raw, &Blocks) -> bool,
-    odd: &mut dyn FnMut(u32, Raw),
-) -> Views {
+fn texts(slots: Slots, blocks: &Blocks, push: impl Fn(&mut Views, Raw, &Blocks) -> bool, odd: &mut dyn FnMut(u32, Raw)) -> Views {
     let mut views = Views::with_capacity(slots.len());
     for (row, raw) in slots.iter().enumerate() {
         if raw.is_null() {
@@ -194,7 +193,11 @@ fn unusual_ip(views: &mut Views, raw: Raw, blocks: &Blocks) -> bool {
     }
     let Ok(address) = given.parse::<Ipv6Addr>() else { return false };
     let canonical = address.to_string();
-    if canonical.as_bytes() == blocks.bytes(raw) { views.value(raw, blocks) } else { views.copy(&canonical) }
+    if canonical.as_bytes() == blocks.bytes(raw) {
+        views.value(raw, blocks)
+    } else {
+        views.copy(&canonical)
+    }
     true
 }
 

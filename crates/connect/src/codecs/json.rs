@@ -8,19 +8,21 @@ mod parser;
 mod scan;
 mod shape;
 mod strings;
+mod value;
+
 #[cfg(test)]
 mod tests;
 
-pub(super) use parser::{elements, is_value};
 pub(super) use strings::unescape;
+pub(super) use value::{elements, is_value};
 
 use super::lines;
 use super::table::Table;
 use ouzel_core::{Chunk, Decode, Decoded, Result, Wanted};
-use parser::Parser;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use shape::Shape;
+use value::Parser;
 
 /// JSON objects, one a line (NDJSON, JSON Lines).
 ///

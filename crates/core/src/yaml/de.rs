@@ -166,7 +166,12 @@ impl<'de> Deserializer<'de> for De<'_> {
         let pairs = self.map()?;
         self.locate(visitor.visit_map(Pairs { de: self, pairs, fields: None, next: 0 }))
     }
-    fn deserialize_struct<V: Visitor<'de>>(self, name: &'static str, fields: &'static [&'static str], visitor: V) -> Result<V::Value, DeError> {
+    fn deserialize_struct<V: Visitor<'de>>(
+        self,
+        name: &'static str,
+        fields: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, DeError> {
         if name == wrap::SPANNED {
             return self.locate(visitor.visit_map(SpannedParts { de: self, next: 0 }));
         }
@@ -181,7 +186,12 @@ impl<'de> Deserializer<'de> for De<'_> {
         }
     }
     /// Externally tagged: `kind: {...}`, or the bare word for a kind without settings.
-    fn deserialize_enum<V: Visitor<'de>>(self, _: &'static str, variants: &'static [&'static str], visitor: V) -> Result<V::Value, DeError> {
+    fn deserialize_enum<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        variants: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, DeError> {
         let (key, content) = match &self.node.value {
             Value::Scalar { .. } => (self.node, None),
             Value::Map(pairs) if pairs.len() == 1 => (&pairs[0].0, Some(&pairs[0].1)),
@@ -192,7 +202,8 @@ impl<'de> Deserializer<'de> for De<'_> {
         };
         let name = self.at(key).scalar("a word")?;
         if !variants.contains(&name) {
-            let mut problem = Problem { severity: Severity::Error, span: key.span, message: format!("unknown kind `{name}`"), hint: None };
+            let mut problem =
+                Problem { severity: Severity::Error, span: key.span, message: format!("unknown kind `{name}`"), hint: None };
             problem.did_you_mean(name, variants.iter().copied());
             self.problems.borrow_mut().push(problem);
             return Err(DeError::Recorded);
@@ -237,7 +248,8 @@ impl<'de> MapAccess<'de> for Pairs<'_> {
             if fields.contains(&name) {
                 return seed.deserialize(name.into_deserializer()).map(Some);
             }
-            let mut problem = Problem { severity: Severity::Error, span: key.span, message: format!("unknown field `{name}`"), hint: None };
+            let mut problem =
+                Problem { severity: Severity::Error, span: key.span, message: format!("unknown field `{name}`"), hint: None };
             problem.did_you_mean(name, fields.iter().copied());
             self.de.problems.borrow_mut().push(problem);
             self.next += 1;

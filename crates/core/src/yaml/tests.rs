@@ -45,7 +45,9 @@ fn read(text: &str) -> (Option<Shop>, String) {
 
 #[test]
 fn short_forms_variables_and_places() {
-    let (shop, problems) = read("name: shop\nport: ${HOME_PORT}\nby: ip\nsinks:\n - file: { path: \"${OUT:-out}/a$${b}\" }\n - stdout\nscores:\n  b: \"1 + 1\"\n  a: { onnx: m }\n");
+    let (shop, problems) = read(
+        "name: shop\nport: ${HOME_PORT}\nby: ip\nsinks:\n - file: { path: \"${OUT:-out}/a$${b}\" }\n - stdout\nscores:\n  b: \"1 + 1\"\n  a: { onnx: m }\n",
+    );
     assert_eq!(problems, "");
     let shop = shop.expect("decodes");
     assert_eq!((shop.name.span.line, shop.name.span.column), (1, 7));
@@ -60,7 +62,15 @@ fn short_forms_variables_and_places() {
 fn all_problems_at_once() {
     let (shop, problems) = read("name: shop\nprot: 1\nsinks:\n - file: { pth: a }\n - fil: {}\nport: many\n");
     assert!(shop.is_none());
-    for expected in ["2:1: error: unknown field `prot`", "did you mean `port`?", "4:12: error: unknown field `pth`", "missing field `path`", "5:4: error: unknown kind `fil`", "did you mean `file`?", "6:7: error: expected a whole number, 0 or more, found `many`"] {
+    for expected in [
+        "2:1: error: unknown field `prot`",
+        "did you mean `port`?",
+        "4:12: error: unknown field `pth`",
+        "missing field `path`",
+        "5:4: error: unknown kind `fil`",
+        "did you mean `file`?",
+        "6:7: error: expected a whole number, 0 or more, found `many`",
+    ] {
         assert!(problems.contains(expected), "{expected} in\n{problems}");
     }
 }

@@ -15,7 +15,10 @@ pub struct Node {
 #[derive(Debug, Clone, PartialEq)]
 pub enum Value {
     /// Text after substitution; `plain` if unquoted, so that it may be a number, a boolean or null.
-    Scalar { text: String, plain: bool },
+    Scalar {
+        text: String,
+        plain: bool,
+    },
     List(Vec<Node>),
     /// In file order; keys are scalars.
     Map(Vec<(Node, Node)>),
@@ -93,7 +96,9 @@ impl Builder<'_> {
                 return false;
             }
             Event::DocumentStart(_) if self.root.is_some() => {
-                self.report.error(span, "a second document in one file").hint("one file, one document: make it a file of its own");
+                self.report
+                    .error(span, "a second document in one file")
+                    .hint("one file, one document: make it a file of its own");
                 return false;
             }
             _ => {}

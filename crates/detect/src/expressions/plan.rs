@@ -77,7 +77,11 @@ impl Planner {
         self.plan_parsed(parsed, None)
     }
 
-    fn plan_parsed(&self, parsed: datafusion_sql::sqlparser::ast::Expr, target: Option<&DataType>) -> Result<Expression, SqlError> {
+    fn plan_parsed(
+        &self,
+        parsed: datafusion_sql::sqlparser::ast::Expr,
+        target: Option<&DataType>,
+    ) -> Result<Expression, SqlError> {
         let options = ParserOptions::new().with_enable_ident_normalization(true);
         let planner = SqlToRel::new_with_options(catalog(), options);
         let logical = planner.sql_to_expr(parsed, &self.columns, &mut PlannerContext::new()).map_err(SqlError::from)?;
@@ -98,16 +102,20 @@ impl Planner {
         self.plan_physical(&logical, reads, asks_known)
     }
 
-    fn plan_physical(&self, logical: &Expr, reads: BTreeSet<String>, asks_known: BTreeSet<String>) -> Result<Expression, SqlError> {
+    fn plan_physical(
+        &self,
+        logical: &Expr,
+        reads: BTreeSet<String>,
+        asks_known: BTreeSet<String>,
+    ) -> Result<Expression, SqlError> {
         // Planned over the columns it reads only, so that evaluating touches no others.
         let used: BTreeSet<String> = logical.column_refs().into_iter().map(|c| c.name.clone()).collect();
         let inputs: Vec<usize> =
             (0..self.schema.fields().len()).filter(|i| used.contains(self.schema.field(*i).name())).collect();
         let input_schema = Arc::new(self.schema.project(&inputs).map_err(|e| SqlError::text(e.to_string()))?);
         let columns = DFSchema::try_from(input_schema.clone()).map_err(SqlError::from)?;
-        let physical =
-            create_physical_expr(logical, &columns, &ExecutionProps::new(), &PhysicalPlanningContext::default())
-                .map_err(SqlError::from)?;
+        let physical = create_physical_expr(logical, &columns, &ExecutionProps::new(), &PhysicalPlanningContext::default())
+            .map_err(SqlError::from)?;
         let data_type = physical.data_type(&input_schema).map_err(SqlError::from)?;
         Ok(Expression { physical, data_type, inputs: inputs.into(), input_schema, reads, asks_known })
     }
@@ -239,4 +247,3 @@ pub(super) fn parse_sql(sql: &str) -> Result<datafusion_sql::sqlparser::ast::Exp
     }
     Ok(parsed.expr)
 }
-

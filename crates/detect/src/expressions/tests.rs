@@ -57,10 +57,26 @@ fn a_failing_row_is_alone() {
 #[test]
 fn functions_of_strings_times_and_lists() {
     for sql in [
-        "lower(ip)", "split_part(ip, '.', 1)", "ip like '10.%'", "extract(hour from event_time)", "cast(event_time as date)",
-        "cardinality(tags) > 0", "array_has(tags, 'a')", "case when score > 1 then 'a' else 'b' end", "ip in ('a', 'b')",
-        "substr(ip, 1, 2) || '!'", "coalesce(ip, '')", "round(score, 2)", "regexp_like(ip, '^1')", "tags[1]", "position('x' in ip)",
-        "event_time > '2026-01-01T00:00:00Z'", "cast(ip as bigint)", "try_cast(ip as bigint)", "score between 0 and 1", "date_trunc('hour', event_time)",
+        "lower(ip)",
+        "split_part(ip, '.', 1)",
+        "ip like '10.%'",
+        "extract(hour from event_time)",
+        "cast(event_time as date)",
+        "cardinality(tags) > 0",
+        "array_has(tags, 'a')",
+        "case when score > 1 then 'a' else 'b' end",
+        "ip in ('a', 'b')",
+        "substr(ip, 1, 2) || '!'",
+        "coalesce(ip, '')",
+        "round(score, 2)",
+        "regexp_like(ip, '^1')",
+        "tags[1]",
+        "position('x' in ip)",
+        "event_time > '2026-01-01T00:00:00Z'",
+        "cast(ip as bigint)",
+        "try_cast(ip as bigint)",
+        "score between 0 and 1",
+        "date_trunc('hour', event_time)",
     ] {
         planner().plan(sql, None).unwrap_or_else(|e| panic!("{sql}: {e:?}"));
     }

@@ -141,29 +141,48 @@ impl MeasureConfig {
             return None;
         };
         if let Some((other, at, _)) = given.next() {
-            report.error(at.span, format!("a measure has one kind: `{word}` or `{other}`, not both")).hint("make it two measures");
+            report
+                .error(at.span, format!("a measure has one kind: `{word}` or `{other}`, not both"))
+                .hint("make it two measures");
             return None;
         }
         let window = self.window(span, name, word, kind, defaults, report)?;
         let starred = argument.value.trim() == "*";
-        let needs_value = !matches!(kind, MeasureKind::Count | MeasureKind::Ewma | MeasureKind::FirstSeen | MeasureKind::SinceLast);
+        let needs_value =
+            !matches!(kind, MeasureKind::Count | MeasureKind::Ewma | MeasureKind::FirstSeen | MeasureKind::SinceLast);
         if starred && needs_value {
-            report.error(argument.span, format!("`{word}` needs a field: `\"*\"` has no value")).hint(format!("for example `{word}: bytes`"));
+            report
+                .error(argument.span, format!("`{word}` needs a field: `\"*\"` has no value"))
+                .hint(format!("for example `{word}: bytes`"));
             return None;
         }
         Some(MeasureSpec { kind, argument: (!starred).then(|| argument.clone()), condition: m.condition.clone(), window })
     }
 
-    fn window(&self, span: Span, name: &Spanned<String>, word: &str, kind: MeasureKind, defaults: WindowDefaults, report: &mut Report) -> Option<Window> {
+    fn window(
+        &self,
+        span: Span,
+        name: &Spanned<String>,
+        word: &str,
+        kind: MeasureKind,
+        defaults: WindowDefaults,
+        report: &mut Report,
+    ) -> Option<Window> {
         let m = self;
         let longest = TimeSpan::days(limits::WITHIN_DAYS_MAX);
         if kind != MeasureKind::Ewma && m.half_life.is_some() {
             report.error(span, format!("`half_life` is for `ewma`, not for `{word}`"));
         }
         match (&m.q, kind) {
-            (None, MeasureKind::Quantile(_)) => drop(report.error(span, format!("quantile `{}` needs its `q`", name.value)).hint("for example `q: 0.95`")),
-            (Some(q), MeasureKind::Quantile(_)) if !(0.0..=1.0).contains(&q.value) => drop(report.error(q.span, "`q` lies between 0 and 1")),
-            (Some(q), kind) if !matches!(kind, MeasureKind::Quantile(_)) => drop(report.error(q.span, format!("`q` is for `quantile`, not for `{word}`"))),
+            (None, MeasureKind::Quantile(_)) => {
+                drop(report.error(span, format!("quantile `{}` needs its `q`", name.value)).hint("for example `q: 0.95`"))
+            }
+            (Some(q), MeasureKind::Quantile(_)) if !(0.0..=1.0).contains(&q.value) => {
+                drop(report.error(q.span, "`q` lies between 0 and 1"))
+            }
+            (Some(q), kind) if !matches!(kind, MeasureKind::Quantile(_)) => {
+                drop(report.error(q.span, format!("`q` is for `quantile`, not for `{word}`")))
+            }
             _ => {}
         }
         let within = match (&m.within, &m.half_life, kind) {
@@ -178,7 +197,10 @@ impl MeasureConfig {
                 return None;
             }
             (Some(w), ..) if w.value.micros() == 0 || w.value > longest => {
-                report.error(w.span, format!("a window is longer than 0 and up to {} days, this one is {}", limits::WITHIN_DAYS_MAX, w.value));
+                report.error(
+                    w.span,
+                    format!("a window is longer than 0 and up to {} days, this one is {}", limits::WITHIN_DAYS_MAX, w.value),
+                );
                 return None;
             }
             (Some(w), ..) => w.value.micros(),

@@ -80,7 +80,9 @@ impl Group {
             }
             match plan.make {
                 super::Make::Window(kind) => windowed.push((source, kind, m, first)),
-                super::Make::Own(make) => group.parts.push(Part { inputs: vec![source], outputs: (first..group.outputs.len()).collect(), make }),
+                super::Make::Own(make) => {
+                    group.parts.push(Part { inputs: vec![source], outputs: (first..group.outputs.len()).collect(), make })
+                }
             }
         }
         if !windowed.is_empty() {
@@ -125,11 +127,19 @@ impl Group {
 
     /// Sorts the rows that enter by shard. `columns`, `times`, `live_from` and `inputs` are of the rows as they are now;
     /// rows for which `enters` is false stay out.
-    pub fn prepare(&self, columns: &[ArrayRef], times: &[i64], live_from: &[i64], enters: &dyn Fn(usize) -> bool, inputs: Vec<OwnedInput>) -> Prepared {
+    pub fn prepare(
+        &self,
+        columns: &[ArrayRef],
+        times: &[i64],
+        live_from: &[i64],
+        enters: &dyn Fn(usize) -> bool,
+        inputs: Vec<OwnedInput>,
+    ) -> Prepared {
         let rows = times.len();
         let mut arena = Vec::with_capacity(rows * 24);
         let mut in_shard: [u32; SHARDS] = [0; SHARDS];
-        let key_columns: Vec<super::values::KeyColumn<'_>> = self.by.iter().map(|i| super::values::KeyColumn::new(&columns[*i])).collect();
+        let key_columns: Vec<super::values::KeyColumn<'_>> =
+            self.by.iter().map(|i| super::values::KeyColumn::new(&columns[*i])).collect();
         let mut keyed: Vec<KeyedRow> = Vec::with_capacity(rows);
         for (row, time) in times.iter().enumerate() {
             if !enters(row) || key_columns.iter().any(|c| c.is_null(row)) {
@@ -142,7 +152,14 @@ impl Group {
             keys::bounded(&mut arena, start);
             let hash = keys::hash(&arena[start..]);
             in_shard[shard_of(hash)] += 1;
-            keyed.push(KeyedRow { hash, start: start as u32, end: arena.len() as u32, row: row as u32, time: *time, live_from: live_from[row] });
+            keyed.push(KeyedRow {
+                hash,
+                start: start as u32,
+                end: arena.len() as u32,
+                row: row as u32,
+                time: *time,
+                live_from: live_from[row],
+            });
         }
         let mut at = [0u32; SHARDS + 1];
         for s in 0..SHARDS {
@@ -203,7 +220,8 @@ fn window_part(windowed: &[(usize, Kind, &PlannedMeasure, usize)]) -> Part {
         });
         measures.push(WindowMeasure { lane, kind: *kind, window: m.spec.window });
     }
-    let summed: Vec<bool> = (0..inputs.len()).map(|lane| measures.iter().any(|m| m.lane == lane && m.kind != Kind::Count)).collect();
+    let summed: Vec<bool> =
+        (0..inputs.len()).map(|lane| measures.iter().any(|m| m.lane == lane && m.kind != Kind::Count)).collect();
     let outputs = windowed.iter().map(|(_, _, _, output)| *output).collect();
     Part { inputs, outputs, make: Box::new(move || Box::new(Windows::new(&summed, measures.clone()))) }
 }

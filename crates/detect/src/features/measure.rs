@@ -115,7 +115,9 @@ impl Output {
         match self {
             Output::Int { values, valid } => Arc::new(Int64Array::new(values.into(), nulls(valid))),
             Output::Float { values, valid } => Arc::new(Float64Array::new(values.into(), nulls(valid))),
-            Output::Time { values, valid } => Arc::new(TimestampMicrosecondArray::new(values.into(), nulls(valid)).with_timezone("UTC")),
+            Output::Time { values, valid } => {
+                Arc::new(TimestampMicrosecondArray::new(values.into(), nulls(valid)).with_timezone("UTC"))
+            }
             Output::Bool { values, valid } => Arc::new(BooleanArray::new(BooleanBuffer::from(values), nulls(valid))),
             Output::Text(values) => {
                 let mut builder = StringViewBuilder::with_capacity(values.len());

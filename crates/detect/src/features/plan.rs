@@ -26,11 +26,27 @@ pub(super) enum Make {
 pub(super) fn plan_measure(spec: &MeasureSpec, argument: Option<&DataType>) -> Result<MeasurePlan, String> {
     use MeasureKind as K;
     let window = spec.window;
-    let is_int = matches!(argument, Some(DataType::Int64 | DataType::Int32 | DataType::Int16 | DataType::Int8 | DataType::UInt8 | DataType::UInt16 | DataType::UInt32));
-    let is_number = is_int || matches!(argument, Some(DataType::UInt64 | DataType::Float32 | DataType::Float64 | DataType::Decimal128(..)));
+    let is_int = matches!(
+        argument,
+        Some(
+            DataType::Int64
+                | DataType::Int32
+                | DataType::Int16
+                | DataType::Int8
+                | DataType::UInt8
+                | DataType::UInt16
+                | DataType::UInt32
+        )
+    );
+    let is_number =
+        is_int || matches!(argument, Some(DataType::UInt64 | DataType::Float32 | DataType::Float64 | DataType::Decimal128(..)));
     let one = |output: OutputType| vec![("", output)];
     let windowed = |values, kind, output| MeasurePlan { values, outputs: one(output), make: Make::Window(kind) };
-    let aggregate = |a: Aggregate, values| MeasurePlan { values, outputs: one(a.output()), make: Make::Own(Box::new(move || a.measure(window))) };
+    let aggregate = |a: Aggregate, values| MeasurePlan {
+        values,
+        outputs: one(a.output()),
+        make: Make::Own(Box::new(move || a.measure(window))),
+    };
     let numbers = |what: &str| -> Result<(), String> {
         match argument {
             Some(of) if !is_number => Err(format!("`{what}` is of numbers; this is {}", crate::describe(of))),
@@ -83,7 +99,9 @@ pub(super) fn plan_measure(spec: &MeasureSpec, argument: Option<&DataType>) -> R
         K::Entropy => own(ValueKind::Id, one(OutputType::Float), move || Box::new(entropy::Entropy::new(window))),
         K::FirstSeen => {
             let values = if argument.is_some() { ValueKind::Id } else { ValueKind::None };
-            own(values, vec![("", OutputType::Bool), ("_age", OutputType::Float)], move || Box::new(first_seen::FirstSeen::new(window)))
+            own(values, vec![("", OutputType::Bool), ("_age", OutputType::Float)], move || {
+                Box::new(first_seen::FirstSeen::new(window))
+            })
         }
         K::SinceLast => own(ValueKind::None, one(OutputType::Float), move || last::since_last(window)),
         K::Last => {
@@ -100,6 +118,10 @@ pub(super) fn plan_measure(spec: &MeasureSpec, argument: Option<&DataType>) -> R
     })
 }
 
-fn own(values: ValueKind, outputs: Vec<(&'static str, OutputType)>, make: impl Fn() -> Box<dyn Measure> + Send + Sync + 'static) -> MeasurePlan {
+fn own(
+    values: ValueKind,
+    outputs: Vec<(&'static str, OutputType)>,
+    make: impl Fn() -> Box<dyn Measure> + Send + Sync + 'static,
+) -> MeasurePlan {
     MeasurePlan { values, outputs, make: Make::Own(Box::new(make)) }
 }

@@ -75,7 +75,9 @@ impl OwnedValues {
                 let array = filter(std::sync::Arc::new(Float64Array::new(v, None)))?;
                 OwnedValues::Float(array.as_primitive::<Float64Type>().values().clone())
             }
-            OwnedValues::Id(v) => OwnedValues::Id(v.into_iter().enumerate().filter(|(i, _)| keep.value(*i)).map(|(_, id)| id).collect()),
+            OwnedValues::Id(v) => {
+                OwnedValues::Id(v.into_iter().enumerate().filter(|(i, _)| keep.value(*i)).map(|(_, id)| id).collect())
+            }
             OwnedValues::Text(v) => OwnedValues::Text(filter(std::sync::Arc::new(v))?.as_string_view().clone()),
         })
     }
@@ -127,7 +129,10 @@ impl<'a> KeyColumn<'a> {
             DataType::Float64 => KeyColumn::Float(array.as_primitive()),
             DataType::Boolean => KeyColumn::Bool(array.as_boolean()),
             DataType::Timestamp(arrow_schema::TimeUnit::Microsecond, _) => KeyColumn::Time(array.as_primitive()),
-            _ => KeyColumn::Other(arrow_cast::cast(array, &DataType::Utf8View).unwrap_or_else(|_| arrow_array::new_null_array(&DataType::Utf8View, array.len()))),
+            _ => KeyColumn::Other(
+                arrow_cast::cast(array, &DataType::Utf8View)
+                    .unwrap_or_else(|_| arrow_array::new_null_array(&DataType::Utf8View, array.len())),
+            ),
         }
     }
 

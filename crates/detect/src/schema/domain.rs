@@ -92,7 +92,9 @@ impl Domain {
         match values.data_type() {
             DataType::Int64 => {
                 let values = values.as_primitive::<Int64Type>();
-                rows.for_each(|i| self.number(values.value(i) as f64, || values.value(i).to_string(), |why| found(i as u32, why)));
+                rows.for_each(|i| {
+                    self.number(values.value(i) as f64, || values.value(i).to_string(), |why| found(i as u32, why))
+                });
             }
             DataType::Float64 => {
                 let values = values.as_primitive::<Float64Type>();

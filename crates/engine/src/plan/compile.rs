@@ -18,7 +18,14 @@ use std::sync::Arc;
 
 impl Plan {
     /// `None` if anything is wrong; what, is in the report.
-    pub fn compile(name: &str, text: &str, config: &PipelineConfig, sinks: Vec<SinkEntry>, reader: &mut Reader<'_>, report: &mut Report) -> Option<Plan> {
+    pub fn compile(
+        name: &str,
+        text: &str,
+        config: &PipelineConfig,
+        sinks: Vec<SinkEntry>,
+        reader: &mut Reader<'_>,
+        report: &mut Report,
+    ) -> Option<Plan> {
         let problems_before = report.count(ouzel_core::Severity::Error);
         let source = config.source.0.as_ref();
         if let Some(source) = source {
@@ -28,7 +35,13 @@ impl Plan {
         let event = config.event.0.as_ref()?;
         let (schema, schema_text) = schema(&event.value, event.span, codec.as_ref(), reader, report)?;
 
-        let mut c = Compiler { report, columns: Columns::default(), fields: Vec::new(), wanted: Vec::new(), may_be_unknown: HashSet::new() };
+        let mut c = Compiler {
+            report,
+            columns: Columns::default(),
+            fields: Vec::new(),
+            wanted: Vec::new(),
+            may_be_unknown: HashSet::new(),
+        };
         c.declare_fields(&schema, config);
         let select = c.select(config);
         for i in 0..c.fields.len() {
@@ -53,7 +66,9 @@ impl Plan {
         let decision = c.decision(config);
         let sinks = c.sinks(sinks);
         if sinks.is_empty() && c.report.count(ouzel_core::Severity::Error) == problems_before {
-            c.report.warn(event.span, format!("pipeline `{name}` has no sink: its results go nowhere")).hint("for example `sinks: [{ stdout: {} }]`");
+            c.report
+                .warn(event.span, format!("pipeline `{name}` has no sink: its results go nowhere"))
+                .hint("for example `sinks: [{ stdout: {} }]`");
         }
 
         let (source, codec, event_plan, select) = (source?.value.clone(), codec?, event_plan?, select?);
@@ -61,7 +76,19 @@ impl Plan {
         if report.count(ouzel_core::Severity::Error) > problems_before {
             return None;
         }
-        let needed = needed(columns.len(), &fields, &conditions, condition.as_ref(), &lookups, &event_plan, standard, &groups, &scores, decision.as_ref(), &sinks);
+        let needed = needed(
+            columns.len(),
+            &fields,
+            &conditions,
+            condition.as_ref(),
+            &lookups,
+            &event_plan,
+            standard,
+            &groups,
+            &scores,
+            decision.as_ref(),
+            &sinks,
+        );
         for lookup in &mut lookups {
             lookup.wanted = lookup.outputs.iter().map(|o| needed[*o]).collect();
         }
@@ -110,15 +137,21 @@ fn codec(config: &PipelineConfig, report: &mut Report) -> Option<CodecConfig> {
             if source.value.default_codec().is_some() {
                 return Some(CodecConfig::Json(JsonCodec::default()));
             }
-            report
-                .error(source.span, "this source needs a `codec`: the format of its records")
-                .hint("for example `codec: json`, `codec: csv`, `codec: { access_log: { format: combined } }` or `codec: syslog`");
+            report.error(source.span, "this source needs a `codec`: the format of its records").hint(
+                "for example `codec: json`, `codec: csv`, `codec: { access_log: { format: combined } }` or `codec: syslog`",
+            );
             None
         }
     }
 }
 
-fn schema(event: &EventConfig, span: Span, codec: Option<&CodecConfig>, reader: &mut Reader<'_>, report: &mut Report) -> Option<(SchemaConfig, String)> {
+fn schema(
+    event: &EventConfig,
+    span: Span,
+    codec: Option<&CodecConfig>,
+    reader: &mut Reader<'_>,
+    report: &mut Report,
+) -> Option<(SchemaConfig, String)> {
     match (&event.schema, &event.fields) {
         (Some(file), None) => {
             let schema = reader.schema(&file.value, file.span, report)?;
@@ -136,7 +169,8 @@ fn schema(event: &EventConfig, span: Span, codec: Option<&CodecConfig>, reader: 
                     .error(span, "the event's fields are not known: this codec has none of its own")
                     .hint("name a file with `schema: schemas/NAME.yaml`, or give `fields:` right here");
             }
-            let fields = own?.into_iter().map(|(name, of)| (Spanned::nowhere(name), ouzel_core::TextOr::Text(of.to_string()))).collect();
+            let fields =
+                own?.into_iter().map(|(name, of)| (Spanned::nowhere(name), ouzel_core::TextOr::Text(of.to_string()))).collect();
             Some((SchemaConfig { fields: ouzel_core::Ordered(fields), ..SchemaConfig::default() }, String::new()))
         }
     }
@@ -185,7 +219,8 @@ impl Compiler<'_> {
         let mut raw: Vec<(Path, String)> = Vec::new();
         for (_, sql) in &config.select.0 {
             for path in raw_paths(&sql.value).unwrap_or_default() {
-                let is_field = path.0.first().is_some_and(|step| matches!(step, Step::Key(k) if declared.contains(&k.to_ascii_lowercase())));
+                let is_field =
+                    path.0.first().is_some_and(|step| matches!(step, Step::Key(k) if declared.contains(&k.to_ascii_lowercase())));
                 if is_field || raw.iter().any(|(p, _)| *p == path) {
                     continue;
                 }
@@ -215,7 +250,14 @@ impl Compiler<'_> {
                 None => {
                     let Some(of) = field_type(expression.data_type()) else {
                         self.report
-                            .error(sql.span, format!("`{}` is {}: no type a field can have", name.value, ouzel_detect::describe(expression.data_type())))
+                            .error(
+                                sql.span,
+                                format!(
+                                    "`{}` is {}: no type a field can have",
+                                    name.value,
+                                    ouzel_detect::describe(expression.data_type())
+                                ),
+                            )
                             .hint("cast it, for example `cast(... as text)`");
                         continue;
                     };
@@ -235,7 +277,12 @@ impl Compiler<'_> {
         if *from != to && !arrow_cast::can_cast_types(from, &to) {
             self.report.error(
                 span,
-                format!("`{}` is declared {}, the expression is {}", self.fields[field].spec.name, self.fields[field].spec.first_type(), ouzel_detect::describe(from)),
+                format!(
+                    "`{}` is declared {}, the expression is {}",
+                    self.fields[field].spec.name,
+                    self.fields[field].spec.first_type(),
+                    ouzel_detect::describe(from)
+                ),
             );
         }
     }
@@ -251,7 +298,12 @@ impl Compiler<'_> {
                 self.report.error(of.span, format!("a lookup is of text, `{}` is {found}", of.value));
                 continue;
             }
-            let outputs = lookup.value.columns().into_iter().map(|(name, t)| self.columns.add(&name, t.arrow(), lookup.span, self.report)).collect();
+            let outputs = lookup
+                .value
+                .columns()
+                .into_iter()
+                .map(|(name, t)| self.columns.add(&name, t.arrow(), lookup.span, self.report))
+                .collect();
             plans.push(LookupPlan { config: lookup.value.clone(), of: column, outputs, wanted: Vec::new() });
         }
         plans
@@ -261,7 +313,9 @@ impl Compiler<'_> {
         let found = self.columns.position(&name.value);
         if found.is_none() {
             let names: Vec<String> = self.columns.names().map(String::from).collect();
-            self.report.error(name.span, format!("unknown field `{}`: {what}", name.value)).did_you_mean(&name.value, names.iter().map(String::as_str));
+            self.report
+                .error(name.span, format!("unknown field `{}`: {what}", name.value))
+                .did_you_mean(&name.value, names.iter().map(String::as_str));
         }
         found
     }
@@ -271,7 +325,14 @@ impl Compiler<'_> {
         if let Some(time) = time
             && !matches!(self.columns.field(time).data_type(), DataType::Timestamp(..))
         {
-            self.report.error(event.time.span, format!("the event's time is a timestamp, `{}` is {}", event.time.value, ouzel_detect::describe(self.columns.field(time).data_type())));
+            self.report.error(
+                event.time.span,
+                format!(
+                    "the event's time is a timestamp, `{}` is {}",
+                    event.time.value,
+                    ouzel_detect::describe(self.columns.field(time).data_type())
+                ),
+            );
         }
         let id = event.id.as_ref().and_then(|id| self.field_named(id, "the event's id is a field"));
         if let (Some(span), None) = (&event.duplicates_within, &event.id) {
@@ -290,12 +351,19 @@ impl Compiler<'_> {
     fn groups(&mut self, config: &PipelineConfig, event: &EventConfig, standard: Standard) -> Vec<GroupPlan> {
         let defaults = WindowDefaults {
             lateness: event.lateness.as_ref().map_or(LATENESS, |l| l.value).micros(),
-            exact_up_to: event.exact_up_to.as_ref().map_or(limits::EXACT_UP_TO, |n| usize::try_from(n.value).unwrap_or(usize::MAX)),
+            exact_up_to: event
+                .exact_up_to
+                .as_ref()
+                .map_or(limits::EXACT_UP_TO, |n| usize::try_from(n.value).unwrap_or(usize::MAX)),
         };
         // Features read fields, lookups and quality: what is known before any state is touched.
         let readable = standard.raw + 1;
         let Some(all) = self.planner() else { return Vec::new() };
-        let Ok(planner) = Planner::new(Arc::new(all.schema().project(&(0..readable).collect::<Vec<_>>()).expect("positions exist"))) else { return Vec::new() };
+        let Ok(planner) =
+            Planner::new(Arc::new(all.schema().project(&(0..readable).collect::<Vec<_>>()).expect("positions exist")))
+        else {
+            return Vec::new();
+        };
         let mut plans = Vec::new();
         for group in config.features.iter().filter_map(|g| g.0.as_ref()) {
             let mut by = Vec::new();
@@ -307,7 +375,9 @@ impl Compiler<'_> {
                     Ok(column) => by.push(column),
                     Err(_) => {
                         let names: Vec<String> = planner.schema().fields().iter().map(|f| f.name().clone()).collect();
-                        self.report.error(name.span, format!("unknown field `{}`", name.value)).did_you_mean(&name.value, names.iter().map(String::as_str));
+                        self.report
+                            .error(name.span, format!("unknown field `{}`", name.value))
+                            .did_you_mean(&name.value, names.iter().map(String::as_str));
                     }
                 }
             }
@@ -319,7 +389,8 @@ impl Compiler<'_> {
                 let mut failed = false;
                 let mut plan = |sql: &Option<Spanned<String>>, condition: bool, report: &mut Report| {
                     let sql = sql.as_ref()?;
-                    let planned = if condition { sql::condition(&planner, sql, report) } else { sql::plan(&planner, sql, report) };
+                    let planned =
+                        if condition { sql::condition(&planner, sql, report) } else { sql::plan(&planner, sql, report) };
                     failed |= planned.is_none();
                     planned
                 };
@@ -335,12 +406,15 @@ impl Compiler<'_> {
                 continue;
             }
             let name = group.by.0.iter().map(|n| n.value.as_str()).collect::<Vec<_>>().join(", ");
-            let unknowable: Vec<(String, bool)> = measures.iter().map(|m| (m.name.clone(), m.spec.window.min_events > 0)).collect();
+            let unknowable: Vec<(String, bool)> =
+                measures.iter().map(|m| (m.name.clone(), m.spec.window.min_events > 0)).collect();
             match Group::new(name, by, measures) {
                 Ok(group) => {
                     let first = self.columns.len();
                     for output in group.outputs() {
-                        let span = spans.get(unknowable.iter().position(|(n, _)| output.name.starts_with(n.as_str())).unwrap_or(0)).copied();
+                        let span = spans
+                            .get(unknowable.iter().position(|(n, _)| output.name.starts_with(n.as_str())).unwrap_or(0))
+                            .copied();
                         self.columns.add(&output.name, output.data_type.clone(), span.unwrap_or_default(), self.report);
                     }
                     self.may_be_unknown.extend(unknowable.into_iter().filter(|(_, unknown)| *unknown).map(|(n, _)| n));
@@ -377,9 +451,15 @@ impl Compiler<'_> {
         }
         let planner = self.planner()?;
         let unknown = &self.may_be_unknown;
-        let decision = Decision::compile(&config.decision, &planner, &|name| unknown.contains(name), self.report, &mut |report, sql, span, e| {
-            sql::tell(&planner, Some(sql), span, e, report);
-        });
+        let decision = Decision::compile(
+            &config.decision,
+            &planner,
+            &|name| unknown.contains(name),
+            self.report,
+            &mut |report, sql, span, e| {
+                sql::tell(&planner, Some(sql), span, e, report);
+            },
+        );
         let decision_column = self.columns.add("decision", DataType::Utf8View, Span::default(), self.report);
         let rule_column = self.columns.add("rule", DataType::Utf8View, Span::default(), self.report);
         Some(DecisionPlan { decision: decision?, decision_column, rule_column })
@@ -477,7 +557,8 @@ fn needed(
     }
     let malformed = told || needed[standard.malformed] || needed[standard.raw];
     for (i, field) in fields.iter().enumerate() {
-        let judged = field.spec.on_malformed != Policy::Keep || (field.spec.on_implausible != Policy::Keep && !field.spec.domain.is_empty());
+        let judged = field.spec.on_malformed != Policy::Keep
+            || (field.spec.on_implausible != Policy::Keep && !field.spec.domain.is_empty());
         if malformed || judged || (implausible && !field.spec.domain.is_empty()) || field.other.is_some_and(|o| needed[o]) {
             needed[i] = true;
         }

@@ -13,7 +13,10 @@ pub(super) fn condition(planner: &Planner, sql: &Spanned<String>, report: &mut R
     let expression = plan(planner, sql, report)?;
     use arrow_schema::DataType::{Boolean, Null};
     if !matches!(expression.data_type(), Boolean | Null) {
-        report.error(sql.span, format!("expected a condition (true or false), this is {}", ouzel_detect::describe(expression.data_type())));
+        report.error(
+            sql.span,
+            format!("expected a condition (true or false), this is {}", ouzel_detect::describe(expression.data_type())),
+        );
         return None;
     }
     Some(expression)

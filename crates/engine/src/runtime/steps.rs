@@ -80,7 +80,11 @@ fn fields(plan: &Plan, batch: &mut Batch, decoded: Decoded) -> Result<()> {
         let holds = condition.evaluate(&batch.columns, rows, &mut failed)?;
         implausible.extend(failed.into_iter().map(|f| (f.row, n_fields + i, f.reason)));
         if let Some(holds) = holds.as_boolean_opt() {
-            implausible.extend((0..rows).filter(|r| holds.is_valid(*r) && !holds.value(*r)).map(|r| (r as u32, n_fields + i, "does not hold".to_string())));
+            implausible.extend(
+                (0..rows)
+                    .filter(|r| holds.is_valid(*r) && !holds.value(*r))
+                    .map(|r| (r as u32, n_fields + i, "does not hold".to_string())),
+            );
         }
     }
     malformed.sort_by_key(|(row, field, _)| (*row, *field));
@@ -118,7 +122,8 @@ fn select(plan: &Plan, decoded: &[Column], rows: usize) -> Result<Vec<(usize, Fi
         return Ok(Vec::new());
     }
     let placeholder: ArrayRef = Arc::new(arrow_array::NullArray::new(0));
-    let columns: Vec<ArrayRef> = plan.select.inputs.iter().map(|i| decoded.get(*i).map_or(placeholder.clone(), |c| c.values.clone())).collect();
+    let columns: Vec<ArrayRef> =
+        plan.select.inputs.iter().map(|i| decoded.get(*i).map_or(placeholder.clone(), |c| c.values.clone())).collect();
     let mut made = Vec::new();
     for (field, expression) in &plan.select.made {
         let mut failed: Vec<Failed> = Vec::new();
@@ -137,7 +142,10 @@ fn fit(of: &FieldType, values: ArrayRef, bad: &mut Vec<Malformed>) -> Result<Arr
     if *values.data_type() != of.arrow() {
         fitted = arrow_cast::cast(&values, &of.arrow()).map_err(|e| Error::internal(e.to_string()))?;
         let lost = (0..values.len()).filter(|r| values.is_valid(*r) && fitted.is_null(*r));
-        bad.extend(lost.map(|r| Malformed { row: r as u32, reason: format!("`{}` is no {of}", arrow_cast::display::array_value_to_string(&values, r).unwrap_or_default()) }));
+        bad.extend(lost.map(|r| Malformed {
+            row: r as u32,
+            reason: format!("`{}` is no {of}", arrow_cast::display::array_value_to_string(&values, r).unwrap_or_default()),
+        }));
     }
     if *of == FieldType::Ip {
         let text = fitted.as_string_view();
@@ -162,7 +170,8 @@ fn quality_columns(plan: &Plan, batch: &mut Batch, malformed: &[(u32, usize, Str
     let name = |field: usize| -> &str {
         plan.fields.get(field).map_or_else(|| plan.conditions[field - plan.fields.len()].0.as_str(), |f| f.spec.name.as_str())
     };
-    let names = |found: &[(u32, usize, String)]| lists(rows, found.iter().map(|(row, field, _)| (*row, name(*field).to_string())));
+    let names =
+        |found: &[(u32, usize, String)]| lists(rows, found.iter().map(|(row, field, _)| (*row, name(*field).to_string())));
     let s = plan.standard;
     if plan.is_needed(s.malformed) {
         batch.columns[s.malformed] = names(malformed);
@@ -171,7 +180,8 @@ fn quality_columns(plan: &Plan, batch: &mut Batch, malformed: &[(u32, usize, Str
         batch.columns[s.implausible] = names(implausible);
     }
     if plan.is_needed(s.reasons) {
-        let mut reasons: Vec<(u32, String)> = malformed.iter().chain(implausible).map(|(row, field, why)| (*row, format!("{}: {why}", name(*field)))).collect();
+        let mut reasons: Vec<(u32, String)> =
+            malformed.iter().chain(implausible).map(|(row, field, why)| (*row, format!("{}: {why}", name(*field)))).collect();
         reasons.sort_by_key(|(row, _)| *row);
         batch.columns[s.reasons] = lists(rows, reasons.into_iter());
     }
@@ -206,7 +216,12 @@ fn lists(rows: usize, items: impl Iterator<Item = (u32, String)>) -> ArrayRef {
     Arc::new(builder.finish())
 }
 
-fn apply_policies(plan: &Plan, batch: &mut Batch, malformed: Vec<(u32, usize, String)>, implausible: Vec<(u32, usize, String)>) -> Result<()> {
+fn apply_policies(
+    plan: &Plan,
+    batch: &mut Batch,
+    malformed: Vec<(u32, usize, String)>,
+    implausible: Vec<(u32, usize, String)>,
+) -> Result<()> {
     let mut keep = Keep::all(batch.rows);
     let mut strictest: Vec<(Policy, u32, String)> = Vec::new();
     for (found, is_malformed) in [(malformed, true), (implausible, false)] {
@@ -214,7 +229,11 @@ fn apply_policies(plan: &Plan, batch: &mut Batch, malformed: Vec<(u32, usize, St
             let Some(field) = plan.fields.get(field) else { continue };
             let policy = if is_malformed { field.spec.on_malformed } else { field.spec.on_implausible };
             if policy != Policy::Keep {
-                strictest.push((policy, row, format!("{} `{}`: {reason}", if is_malformed { "malformed" } else { "implausible" }, field.spec.name)));
+                strictest.push((
+                    policy,
+                    row,
+                    format!("{} `{}`: {reason}", if is_malformed { "malformed" } else { "implausible" }, field.spec.name),
+                ));
             }
         }
     }
@@ -285,7 +304,8 @@ pub fn after_clock(plan: &Plan, batch: &mut Batch, generation: u32) {
         batch.columns[s.id] = Arc::new(builder.finish());
     }
     if plan.is_needed(s.date) {
-        batch.columns[s.date] = Arc::new(Date32Array::from_iter_values(batch.times.iter().map(|t| t.div_euclid(86_400_000_000) as i32)));
+        batch.columns[s.date] =
+            Arc::new(Date32Array::from_iter_values(batch.times.iter().map(|t| t.div_euclid(86_400_000_000) as i32)));
     }
     if plan.is_needed(s.version) {
         batch.columns[s.version] = Arc::new(StringViewArray::from_iter_values(std::iter::repeat_n(&plan.version, batch.rows)));
@@ -336,7 +356,8 @@ pub fn sink_rows(sink: &crate::plan::SinkPlan, batch: &Batch) -> Result<SinkRows
     let mut failed = Vec::new();
     let columns = sink.columns.iter().map(|e| e.evaluate(&batch.columns, batch.rows, &mut failed)).collect::<Result<Vec<_>>>()?;
     let options = RecordBatchOptions::new().with_row_count(Some(batch.rows));
-    let rows = RecordBatch::try_new_with_options(sink.schema.clone(), columns, &options).map_err(|e| Error::internal(e.to_string()))?;
+    let rows =
+        RecordBatch::try_new_with_options(sink.schema.clone(), columns, &options).map_err(|e| Error::internal(e.to_string()))?;
     let met = sink.condition.as_ref().map(|c| c.evaluate(&batch.columns, batch.rows, &mut failed)).transpose()?;
     if met.is_none() && failed.is_empty() {
         return Ok(SinkRows { rows, filtered: 0, failed });
@@ -353,7 +374,8 @@ pub fn sink_rows(sink: &crate::plan::SinkPlan, batch: &Batch) -> Result<SinkRows
             filtered += usize::from(!*keep);
         }
     }
-    let rows = arrow_select::filter::filter_record_batch(&rows, &BooleanArray::from(keep)).map_err(|e| Error::internal(e.to_string()))?;
+    let rows = arrow_select::filter::filter_record_batch(&rows, &BooleanArray::from(keep))
+        .map_err(|e| Error::internal(e.to_string()))?;
     Ok(SinkRows { rows, filtered, failed })
 }
 

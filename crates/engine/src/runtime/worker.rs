@@ -113,7 +113,12 @@ impl<'a, 'r> Worker<'a, 'r> {
         if event.too_late == TooLate::Quarantine && batch.late.contains(&true) {
             for row in 0..batch.rows {
                 if batch.late[row] {
-                    batch.put_aside(&mut keep, row, Fate::Quarantined, "later than the event's `lateness` by the partition's clock".into());
+                    batch.put_aside(
+                        &mut keep,
+                        row,
+                        Fate::Quarantined,
+                        "later than the event's `lateness` by the partition's clock".into(),
+                    );
                 }
             }
         }
@@ -141,7 +146,12 @@ impl<'a, 'r> Worker<'a, 'r> {
     fn encode(&mut self, sink: usize, batch: &Batch) -> Result<Block> {
         let plan = &self.plan.sinks[sink];
         if batch.rows == 0 {
-            return Ok(Block { encoded: Encoded::Bytes { data: Vec::new(), rows: 0 }, offered: 0, filtered: 0, failed: Vec::new() });
+            return Ok(Block {
+                encoded: Encoded::Bytes { data: Vec::new(), rows: 0 },
+                offered: 0,
+                filtered: 0,
+                failed: Vec::new(),
+            });
         }
         let rows = steps::sink_rows(plan, batch)?;
         let encoded = self.encoders[sink].encode(&rows.rows)?;

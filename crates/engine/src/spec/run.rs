@@ -69,14 +69,17 @@ fn try_case(project: &Path, case: &Case, scratch: &Path) -> Result<Outcome, Stri
         let recut = |source, framing| cuts.apply(source, framing);
         // Each run is the first of its project, so that ids are the same.
         let _ = std::fs::remove_dir_all(scratch.join(".ouzel"));
-        let summary = run_recut(&pipeline.plan, scratch, loaded.lake(), &options, &Control::default(), &mut |_| {}, &recut).map_err(|e| format!("run {how}: {e}"))?;
+        let summary = run_recut(&pipeline.plan, scratch, loaded.lake(), &options, &Control::default(), &mut |_| {}, &recut)
+            .map_err(|e| format!("run {how}: {e}"))?;
         let rows = std::fs::read_to_string(&output).map_err(|e| format!("run {how}: {e}"))?;
         if !summary.adds_up() {
             outcome.failures.push(format!("run {how}: the counts do not add up: {summary:?}"));
         }
         match &first {
             None => first = Some((summary, rows)),
-            Some((_, straight)) if *straight != rows => outcome.failures.push(format!("run {how}: other rows than straight\n{}", diff_lines(straight, &rows))),
+            Some((_, straight)) if *straight != rows => {
+                outcome.failures.push(format!("run {how}: other rows than straight\n{}", diff_lines(straight, &rows)))
+            }
             Some(_) => {}
         }
     }
@@ -138,7 +141,9 @@ fn replace_ends(pipeline: &mut Node, input: &Path, output: &Path) {
     let span = pipeline.span;
     let Yaml::Map(pairs) = &mut pipeline.value else { return };
     let has = |pairs: &[(Node, Node)], key: &str| pairs.iter().any(|(k, _)| is(k, key));
-    let generates = pairs.iter().any(|(k, v)| is(k, "source") && matches!(&v.value, Yaml::Map(kinds) if kinds.iter().any(|(kind, _)| is(kind, "generate"))));
+    let generates = pairs.iter().any(|(k, v)| {
+        is(k, "source") && matches!(&v.value, Yaml::Map(kinds) if kinds.iter().any(|(kind, _)| is(kind, "generate")))
+    });
     if generates && !has(pairs, "codec") {
         pairs.push((word("codec", span), word("json", span)));
     }
@@ -168,13 +173,16 @@ fn map(pairs: Vec<(Node, Node)>, span: Span) -> Node {
 }
 
 fn compare_rows(expected: &Block, rows: &str, outcome: &mut Outcome) -> Result<(), String> {
-    let actual: Vec<Map<String, Value>> = rows.lines().map(serde_json::from_str).collect::<Result<_, _>>().map_err(|e| format!("the output is no NDJSON: {e}"))?;
+    let actual: Vec<Map<String, Value>> =
+        rows.lines().map(serde_json::from_str).collect::<Result<_, _>>().map_err(|e| format!("the output is no NDJSON: {e}"))?;
     let wanted: Vec<Map<String, Value>> = expected
         .text
         .lines()
         .enumerate()
         .filter(|(_, l)| !l.trim().is_empty())
-        .map(|(i, l)| serde_json::from_str(l).map_err(|e| format!("line {} of the spec is no JSON object: {e}", expected.first + i + 1)))
+        .map(|(i, l)| {
+            serde_json::from_str(l).map_err(|e| format!("line {} of the spec is no JSON object: {e}", expected.first + i + 1))
+        })
         .collect::<Result<_, _>>()?;
     // What is written for `bless`: the keys the line had, or the row before had.
     let mut blessed = String::new();
@@ -192,8 +200,14 @@ fn compare_rows(expected: &Block, rows: &str, outcome: &mut Outcome) -> Result<(
         let Some(row) = actual.get(i) else { continue };
         for (key, value) in want {
             match row.get(key) {
-                None => outcome.failures.push(format!("row {}: there is no column `{key}`; columns are {}", i + 1, row.keys().cloned().collect::<Vec<_>>().join(", "))),
-                Some(found) if !same(found, value) => outcome.failures.push(format!("row {}: {key}\n    - expected {value}\n    + found    {found}", i + 1)),
+                None => outcome.failures.push(format!(
+                    "row {}: there is no column `{key}`; columns are {}",
+                    i + 1,
+                    row.keys().cloned().collect::<Vec<_>>().join(", ")
+                )),
+                Some(found) if !same(found, value) => {
+                    outcome.failures.push(format!("row {}: {key}\n    - expected {value}\n    + found    {found}", i + 1))
+                }
                 Some(_) => {}
             }
         }
@@ -274,7 +288,10 @@ pub fn files(project: &Path) -> std::io::Result<Vec<PathBuf>> {
     if !folder.exists() {
         return Ok(Vec::new());
     }
-    let mut files: Vec<PathBuf> = std::fs::read_dir(folder)?.filter_map(|e| Some(e.ok()?.path())).filter(|p| p.extension().is_some_and(|e| e == "md")).collect();
+    let mut files: Vec<PathBuf> = std::fs::read_dir(folder)?
+        .filter_map(|e| Some(e.ok()?.path()))
+        .filter(|p| p.extension().is_some_and(|e| e == "md"))
+        .collect();
     files.sort();
     Ok(files)
 }

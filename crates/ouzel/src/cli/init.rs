@@ -27,7 +27,9 @@ pub fn run(args: &Args) -> Exit {
             for (file, _) in FILES {
                 println!("  {file}");
             }
-            println!("\nnext:\n  ouzel run -p {dir}        score a million requests\n  ouzel test -p {dir}       run its specs\n  ouzel validate -p {dir}   after each change");
+            println!(
+                "\nnext:\n  ouzel run -p {dir}        score a million requests\n  ouzel test -p {dir}       run its specs\n  ouzel validate -p {dir}   after each change"
+            );
             Exit::Ok
         }
         Err(e) => {

@@ -25,7 +25,9 @@ impl ProgressLine {
             return;
         }
         let rate = match self.last {
-            Some(last) if now.seconds > last.seconds => (now.delivered.saturating_sub(last.delivered)) as f64 / (now.seconds - last.seconds),
+            Some(last) if now.seconds > last.seconds => {
+                (now.delivered.saturating_sub(last.delivered)) as f64 / (now.seconds - last.seconds)
+            }
             _ => now.delivered as f64 / now.seconds,
         };
         let part = match now.bytes {

@@ -99,7 +99,11 @@ fn describe(name: &str, s: &PipelineSummary, colour: bool) -> String {
         ("dead-lettered", s.dead_lettered),
         ("in flight", s.in_flight),
     ];
-    let shown: Vec<String> = fates.iter().filter(|(what, n)| *n > 0 || *what == "delivered").map(|(what, n)| format!("{} {what}", count(*n))).collect();
+    let shown: Vec<String> = fates
+        .iter()
+        .filter(|(what, n)| *n > 0 || *what == "delivered")
+        .map(|(what, n)| format!("{} {what}", count(*n)))
+        .collect();
     let sign = if s.adds_up() { "=" } else { "IS NOT" };
     line(&mut out, "received", &format!("{} {sign} {}", count(s.received), shown.join(" + ")));
     let noted: Vec<String> = [("late", s.late), ("malformed", s.malformed), ("implausible", s.implausible)]
@@ -141,7 +145,7 @@ fn describe(name: &str, s: &PipelineSummary, colour: bool) -> String {
     for file in &s.set_aside {
         line(&mut out, "set aside", file);
     }
-    line(&mut out, "version", &s.version);
+    line(&mut out, "version", &format!("{}, generation {}", s.version, s.generation));
     out
 }
 

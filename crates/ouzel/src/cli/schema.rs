@@ -59,10 +59,15 @@ fn pipeline() -> Value {
         .as_array()
         .into_iter()
         .flatten()
-        .filter_map(|kind| kind["properties"].as_object()?.values().next()?["$ref"].as_str()?.rsplit('/').next().map(String::from))
+        .filter_map(|kind| {
+            kind["properties"].as_object()?.values().next()?["$ref"].as_str()?.rsplit('/').next().map(String::from)
+        })
         .collect();
     for name in names {
-        let (Some(own), Some(more)) = (schema["$defs"][&name]["properties"].as_object_mut(), shared["properties"].as_object()) else { continue };
+        let (Some(own), Some(more)) = (schema["$defs"][&name]["properties"].as_object_mut(), shared["properties"].as_object())
+        else {
+            continue;
+        };
         own.extend(more.clone());
     }
     schema

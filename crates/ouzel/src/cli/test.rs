@@ -37,13 +37,20 @@ pub fn run(project: &Path, args: &Args, format: Format) -> Exit {
             Ok(outcomes) => {
                 for (name, outcome) in outcomes {
                     let ok = outcome.failures.is_empty();
-                    if ok { passed += 1 } else { failed += 1 }
+                    if ok {
+                        passed += 1
+                    } else {
+                        failed += 1
+                    }
                     if format == Format::Text {
-                        let sign = if ok { paint("ok", AnsiColor::Green, colour) } else { paint("FAILED", AnsiColor::Red, colour) };
+                        let sign =
+                            if ok { paint("ok", AnsiColor::Green, colour) } else { paint("FAILED", AnsiColor::Red, colour) };
                         eprintln!("{}: {name} ... {sign}", file.display());
                         outcome.failures.iter().for_each(|f| eprintln!("  {f}"));
                     }
-                    results.push(json!({ "file": file.display().to_string(), "case": name, "passed": ok, "failures": outcome.failures }));
+                    results.push(
+                        json!({ "file": file.display().to_string(), "case": name, "passed": ok, "failures": outcome.failures }),
+                    );
                 }
             }
             Err(message) => {

@@ -62,9 +62,7 @@ fn meaning(written: &str, argument: Option<&str>, letter: &str) -> Result<Meanin
         ("l", None) => field("ident", FieldType::Text),
         ("u", None) => field("user", FieldType::Text),
         ("t", None | Some("sec" | "msec" | "usec")) => field("time", FieldType::Timestamp),
-        ("t", Some(_)) => {
-            Err(format!("`{written}`: of times only `%t`, `%{{sec}}t`, `%{{msec}}t` and `%{{usec}}t` are read"))
-        }
+        ("t", Some(_)) => Err(format!("`{written}`: of times only `%t`, `%{{sec}}t`, `%{{msec}}t` and `%{{usec}}t` are read")),
         ("r", None) => Ok(Meaning::Request),
         ("m", None) => field("method", FieldType::Text),
         ("U", None) => Ok(Meaning::Target),

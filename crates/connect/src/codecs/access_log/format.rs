@@ -205,7 +205,11 @@ mod tests {
     #[test]
     fn lines_are_cut_by_their_literals() {
         let check = |format: &str, line: &str, expected: &[&str]| {
-            assert_eq!(cut(format, line).as_deref(), Ok(expected.iter().map(|s| s.to_string()).collect::<Vec<_>>().as_slice()), "{line}");
+            assert_eq!(
+                cut(format, line).as_deref(),
+                Ok(expected.iter().map(|s| s.to_string()).collect::<Vec<_>>().as_slice()),
+                "{line}"
+            );
         };
         check("%h %l", "a b", &["a", "b"]);
         check("%h %l", "a b  ", &["a", "b"]);

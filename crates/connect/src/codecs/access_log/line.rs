@@ -11,7 +11,12 @@ enum Take {
     Nothing,
     /// One value for each of these slots.
     Value(Vec<usize>),
-    Request { whole: Option<usize>, method: Option<usize>, target: Target, protocol: Option<usize> },
+    Request {
+        whole: Option<usize>,
+        method: Option<usize>,
+        target: Target,
+        protocol: Option<usize>,
+    },
     Target(Target),
     Query(usize),
     Duration(usize, usize),
@@ -167,7 +172,8 @@ mod tests {
 
     #[test]
     fn units_become_seconds() {
-        let check = |units: &str, digits, expected: Option<&str>| assert_eq!(seconds(units.as_bytes(), digits).as_deref(), expected);
+        let check =
+            |units: &str, digits, expected: Option<&str>| assert_eq!(seconds(units.as_bytes(), digits).as_deref(), expected);
         check("1234", 3, Some("1.234"));
         check("7", 6, Some("0.000007"));
         check("0.25", 0, None);

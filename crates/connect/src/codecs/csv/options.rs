@@ -30,7 +30,9 @@ impl<'de> Deserialize<'de> for Delimiter {
         let text = String::deserialize(d)?;
         match text.as_str() {
             "tab" | "\\t" => Ok(Delimiter(b'\t')),
-            _ => one_character(&text).map(Delimiter).ok_or_else(|| D::Error::custom(format!("`{text}` is not one ASCII character"))),
+            _ => one_character(&text)
+                .map(Delimiter)
+                .ok_or_else(|| D::Error::custom(format!("`{text}` is not one ASCII character"))),
         }
     }
 }

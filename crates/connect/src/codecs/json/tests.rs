@@ -23,10 +23,7 @@ fn value() -> impl Strategy<Value = Value> {
         "[\\PC\"\\\\\n\u{0}é😀]{0,40}".prop_map(Value::from),
     ];
     leaf.prop_recursive(5, 40, 6, |inner| {
-        prop_oneof![
-            prop::collection::vec(inner.clone(), 0..5).prop_map(Value::from),
-            object(inner).prop_map(Value::Object),
-        ]
+        prop_oneof![prop::collection::vec(inner.clone(), 0..5).prop_map(Value::from), object(inner).prop_map(Value::Object),]
     })
 }
 
@@ -65,7 +62,11 @@ fn agrees(data: &[u8]) -> Result<(), TestCaseError> {
         if model.as_ref().is_err_and(is_meant) {
             let start = line.as_ptr() as usize - data.as_ptr() as usize;
             let here = decoded.broken.get(broken).is_some_and(|b| (start..start + line.len()).contains(&(b.range.0 as usize)));
-            if here { broken += 1 } else { row += 1 }
+            if here {
+                broken += 1
+            } else {
+                row += 1
+            }
             continue;
         }
         let Some(record) = model.ok().filter(Value::is_object) else {

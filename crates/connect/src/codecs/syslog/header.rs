@@ -23,7 +23,13 @@ pub(super) struct Header {
 enum Time {
     Iso(Range<usize>),
     /// `Mar 27 [2015] 13:06:56[.123]`
-    Words { whole: Range<usize>, month: u32, day: u32, year: Option<Range<usize>>, clock: Range<usize> },
+    Words {
+        whole: Range<usize>,
+        month: u32,
+        day: u32,
+        year: Option<Range<usize>>,
+        clock: Range<usize>,
+    },
 }
 
 /// The value of a field.

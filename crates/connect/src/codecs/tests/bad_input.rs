@@ -13,28 +13,56 @@ const RECORDS: &[(&str, &[u8], &str)] = &[
     ("no line end", b"{\"a\":1}", "1 | ~ | ~"),
     ("windows line ends", b"{\"a\":1}\r\n{\"a\":2}\r\n", "1 | ~ | ~\n2 | ~ | ~"),
     ("half a line", b"{\"a\":1}\n{\"a\":2,\"s\":\"ab", "1 | ~ | ~\nbroken: expected `\"`, but the line ends at byte 15"),
-    ("half a line, then a good one", b"{\"a\":2,\n{\"a\":3}\n", "broken: expected a key in quotes, but the line ends at byte 8\n3 | ~ | ~"),
-    ("no object", b"[1]\n17\n\"a\"\n", "broken: expected `{`: a record is an object at byte 1\nbroken: expected `{`: a record is an object at byte 1\nbroken: expected `{`: a record is an object at byte 1"),
+    (
+        "half a line, then a good one",
+        b"{\"a\":2,\n{\"a\":3}\n",
+        "broken: expected a key in quotes, but the line ends at byte 8\n3 | ~ | ~",
+    ),
+    (
+        "no object",
+        b"[1]\n17\n\"a\"\n",
+        "broken: expected an object at byte 1\nbroken: expected an object at byte 1\nbroken: expected an object at byte 1",
+    ),
     ("text behind the object", b"{\"a\":1} x\n", "broken: expected the end of the line at byte 9"),
     ("two objects", b"{\"a\":1}{\"a\":2}\n", "broken: expected the end of the line at byte 8"),
     ("a bad value nobody wants", b"{\"a\":1,\"z\":[1,{\"y\":tru}]}\n", "broken: expected a value at byte 20"),
-    ("a comma too many", b"{\"a\":1,}\n{\"z\":[1,]}\n", "broken: expected a key in quotes at byte 8\nbroken: expected a value at byte 9"),
+    (
+        "a comma too many",
+        b"{\"a\":1,}\n{\"z\":[1,]}\n",
+        "broken: expected a key in quotes at byte 8\nbroken: expected a value at byte 9",
+    ),
     ("brackets that do not match", b"{\"z\":[1}\n", "broken: expected `,` or `]` at byte 8"),
-    ("numbers that are none", b"{\"a\":01}\n{\"a\":1.}\n{\"a\":-}\n{\"a\":+1}\n{\"a\":NaN}\n", "broken: expected a number without leading zeros at byte 6\nbroken: expected a digit at byte 8\nbroken: expected a digit at byte 7\nbroken: expected a value at byte 6\nbroken: expected a value at byte 6"),
+    (
+        "numbers that are none",
+        b"{\"a\":01}\n{\"a\":1.}\n{\"a\":-}\n{\"a\":+1}\n{\"a\":NaN}\n",
+        "broken: expected a number without leading zeros at byte 6\nbroken: expected a digit at byte 8\nbroken: expected a digit at byte 7\nbroken: expected a value at byte 6\nbroken: expected a value at byte 6",
+    ),
     ("invalid UTF-8", b"{\"a\":1}\n{\"s\":\"x\xff\"}\n{\"a\":2}\n", "1 | ~ | ~\nbroken: invalid UTF-8 at byte 8\n2 | ~ | ~"),
     ("NUL byte in a string", b"{\"s\":\"a\0b\"}\n", "broken: control character in a string at byte 8"),
-    ("NUL byte between", b"{\"a\":1\0}\n\0\n", "broken: expected `,` or `}` at byte 7\nbroken: expected `{`: a record is an object at byte 1"),
+    ("NUL byte between", b"{\"a\":1\0}\n\0\n", "broken: expected `,` or `}` at byte 7\nbroken: expected an object at byte 1"),
     ("escaped NUL", b"{\"s\":\"a\\u0000b\"}\n", "~ | ~ | a\0b"),
     ("lone surrogate", b"{\"s\":\"a\\ud800b\"}\n", "~ | ~ | a\u{fffd}b"),
     ("bad escape", b"{\"s\":\"\\x41\"}\n", "broken: expected a valid escape at byte 7"),
     ("duplicate keys", b"{\"a\":1,\"a\":2,\"s\":\"x\",\"s\":null}\n", "2 | ~ | ~"),
     ("a duplicate key that is malformed", b"{\"a\":1,\"a\":\"x\"}\n", "! `\"x\"` is no int | ~ | ~"),
-    ("beyond 64 bits", b"{\"a\":9223372036854775808}\n{\"a\":9223372036854775807}\n", "! `9223372036854775808` is no int of 64 bits | ~ | ~\n9223372036854775807 | ~ | ~"),
-    ("no int", b"{\"a\":1.5}\n{\"a\":\"12\"}\n{\"a\":{\"b\":[]}}\n", "! `1.5` is no int | ~ | ~\n! `\"12\"` is no int | ~ | ~\n! `{\"b\":[]}` is no int | ~ | ~"),
+    (
+        "beyond 64 bits",
+        b"{\"a\":9223372036854775808}\n{\"a\":9223372036854775807}\n",
+        "! `9223372036854775808` is no int of 64 bits | ~ | ~\n9223372036854775807 | ~ | ~",
+    ),
+    (
+        "no int",
+        b"{\"a\":1.5}\n{\"a\":\"12\"}\n{\"a\":{\"b\":[]}}\n",
+        "! `1.5` is no int | ~ | ~\n! `\"12\"` is no int | ~ | ~\n! `{\"b\":[]}` is no int | ~ | ~",
+    ),
     ("no text", b"{\"s\":12}\n", "~ | ~ | ! `12` is no text"),
     ("year 0", b"{\"t\":\"0000-01-01T00:00:00Z\"}\n", "~ | ! `\"0000-01-01T00:00:00Z\"` is no timestamp | ~"),
     ("year 9999", b"{\"t\":\"9999-12-31T23:59:59.999999Z\"}\n", "~ | 9999-12-31T23:59:59.999999Z | ~"),
-    ("zones", b"{\"t\":\"2024-01-01T00:30:00+01:00\"}\n{\"t\":\"2024-01-01 00:30:00-0130\"}\n", "~ | 2023-12-31T23:30:00Z | ~\n~ | 2024-01-01T02:00:00Z | ~"),
+    (
+        "zones",
+        b"{\"t\":\"2024-01-01T00:30:00+01:00\"}\n{\"t\":\"2024-01-01 00:30:00-0130\"}\n",
+        "~ | 2023-12-31T23:30:00Z | ~\n~ | 2024-01-01T02:00:00Z | ~",
+    ),
     ("a date that is none", b"{\"t\":\"2023-02-30T00:00:00Z\"}\n", "~ | ! `\"2023-02-30T00:00:00Z\"` is no timestamp | ~"),
 ];
 
@@ -62,7 +90,10 @@ fn depth() {
 fn a_line_of_20_megabytes_is_one_broken_record() {
     let long = "x".repeat(20 << 20);
     let quoted = format!("{{\"a\":\"{long}\"}}\n{{\"a\":1}}\n");
-    assert_eq!(show(&decode(JSON, &["a:int"], &chunk(quoted.as_bytes(), None))), "broken: a record of 20971528 bytes is longer than 16777216\n1");
+    assert_eq!(
+        show(&decode(JSON, &["a:int"], &chunk(quoted.as_bytes(), None))),
+        "broken: a record of 20971528 bytes is longer than 16777216\n1"
+    );
     let bare = format!("{long}\n");
     for (codec, field) in [(JSON, "a"), (SYSLOG, "message"), (COMBINED, "path"), (r#"{"csv": {"columns": ["a"]}}"#, "a")] {
         let decoded = decode(codec, &[field], &chunk(bare.as_bytes(), None));
@@ -90,7 +121,18 @@ fn no_bytes_make_any_codec_panic_or_lose_a_line() {
         (r#"{"csv": {"columns": ["a", "s", "t"], "trim": true}}"#, r#"1, "two ""words""" ,2024-01-01"#),
         (r#"{"tsv": {"columns": ["a", "s", "t"]}}"#, "1\tx\"\t2024-01-01"),
     ];
-    let fields = ["a.b.1.c", "a:json|int", "s", "t:timestamp", "time:timestamp", "path", "message", "structured_data:json", "n:int|float", "s:any"];
+    let fields = [
+        "a.b.1.c",
+        "a:json|int",
+        "s",
+        "t:timestamp",
+        "time:timestamp",
+        "path",
+        "message",
+        "structured_data:json",
+        "n:int|float",
+        "s:any",
+    ];
     let mut seed = 1u64;
     let mut random = |below: usize| {
         seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);

@@ -1,13 +1,13 @@
-pub mod distinct;
-pub mod share;
-pub mod entropy;
-pub mod quantile;
-pub mod first_seen;
-pub mod multiset;
-pub mod sketch;
 pub mod aggregate;
+pub mod distinct;
+pub mod entropy;
 pub mod ewma;
+pub mod first_seen;
 pub mod last;
+pub mod multiset;
 pub mod ordered;
+pub mod quantile;
 #[cfg(test)]
 mod random_log;
+pub mod share;
+pub mod sketch;

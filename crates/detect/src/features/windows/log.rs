@@ -102,7 +102,11 @@ impl Log {
         }
         let word = self.at(at.wrapping_sub(1));
         let sums_at = word + 1 + self.count_words();
-        let fits = row.counts.iter().enumerate().all(|(i, c)| ((self.words[word + 1 + i / 2] >> (32 * (i % 2))) as u32).checked_add(*c).is_some())
+        let fits = row
+            .counts
+            .iter()
+            .enumerate()
+            .all(|(i, c)| ((self.words[word + 1 + i / 2] >> (32 * (i % 2))) as u32).checked_add(*c).is_some())
             && row.sums.iter().enumerate().all(|(i, s)| (self.words[sums_at + i] as i64).checked_add(*s).is_some());
         if fits {
             for (i, c) in row.counts.iter().enumerate() {

@@ -39,10 +39,15 @@ fn run(events: &[Event], cuts: &[usize], lateness: i64, exact_up_to: usize, forg
                 }
             }
         }
-        let rows: Vec<Row> = part.iter().enumerate().map(|(i, e)| Row { slot: e.slot, row: i as u32, time: e.time, live_from: e.live_from }).collect();
+        let rows: Vec<Row> = part
+            .iter()
+            .enumerate()
+            .map(|(i, e)| Row { slot: e.slot, row: i as u32, time: e.time, live_from: e.live_from })
+            .collect();
         let hits: BooleanBuffer = part.iter().map(|e| e.hit).collect();
         let values: Vec<i64> = part.iter().map(|e| e.value).collect();
-        let inputs = [Input { counted: None, values: Values::None }, Input { counted: Some(&hits), values: Values::Int(&values) }];
+        let inputs =
+            [Input { counted: None, values: Values::None }, Input { counted: Some(&hits), values: Values::Int(&values) }];
         let mut outputs: Vec<Output> = (0..4).map(|_| Output::new(super::super::measure::OutputType::Int, part.len())).collect();
         windows.apply(3, &rows, &inputs, &mut outputs);
         for e in part {
@@ -62,7 +67,9 @@ fn model(events: &[Event]) -> Vec<[Option<i64>; 4]> {
     (0..events.len())
         .map(|i| {
             let e = &events[i];
-            let seen = |within: i64| events[..=i].iter().filter(move |o| o.slot == e.slot && o.time <= e.time && o.time > e.time - within);
+            let seen = |within: i64| {
+                events[..=i].iter().filter(move |o| o.slot == e.slot && o.time <= e.time && o.time > e.time - within)
+            };
             let hits = |within: i64| seen(within).filter(|o| o.hit);
             let errors = hits(WITHINS[1]).count() as i64;
             [

@@ -53,7 +53,10 @@ impl Tiles {
         let width = window.tile_width();
         let (first, last) = (t.saturating_sub(window.within).saturating_add(1).div_euclid(width), t.div_euclid(width));
         let from = self.0.partition_point(|tile| tile.number < first);
-        self.0.range(from..).take_while(|tile| tile.number <= last).fold((0, 0), |(count, sum), tile| (count + tile.count, sum + tile.sum))
+        self.0
+            .range(from..)
+            .take_while(|tile| tile.number <= last)
+            .fold((0, 0), |(count, sum), tile| (count + tile.count, sum + tile.sum))
     }
 
     pub fn drop_dead(&mut self, window: &Window, live_from: i64) {
