@@ -179,8 +179,8 @@ fn epoch(text: &[u8]) -> Option<i64> {
     let number: i64 = std::str::from_utf8(whole).ok()?.parse().ok()?;
     let micros = match number {
         0..100_000_000_000 => number * 1_000_000 + scaled(fraction, 6),
-        ..100_000_000_000_000 => number * 1_000 + scaled(fraction, 3),
-        ..100_000_000_000_000_000 => number,
+        100_000_000_000..100_000_000_000_000 => number * 1_000 + scaled(fraction, 3),
+        100_000_000_000_000..100_000_000_000_000_000 => number,
         _ => number / 1_000,
     };
     in_range(if negative { -micros } else { micros })

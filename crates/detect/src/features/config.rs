@@ -173,15 +173,19 @@ impl MeasureConfig {
         if kind != MeasureKind::Ewma && m.half_life.is_some() {
             report.error(span, format!("`half_life` is for `ewma`, not for `{word}`"));
         }
+        let looks_at_one = matches!(kind, MeasureKind::Last | MeasureKind::SinceLast | MeasureKind::FirstSeen);
+        if looks_at_one && m.min_events.is_some() {
+            report.error(span, format!("`min_events` is for measures of many events, `{word}` looks at one"));
+        }
         match (&m.q, kind) {
             (None, MeasureKind::Quantile(_)) => {
-                drop(report.error(span, format!("quantile `{}` needs its `q`", name.value)).hint("for example `q: 0.95`"))
+                report.error(span, format!("quantile `{}` needs its `q`", name.value)).hint("for example `q: 0.95`");
             }
             (Some(q), MeasureKind::Quantile(_)) if !(0.0..=1.0).contains(&q.value) => {
-                drop(report.error(q.span, "`q` lies between 0 and 1"))
+                report.error(q.span, "`q` lies between 0 and 1");
             }
             (Some(q), kind) if !matches!(kind, MeasureKind::Quantile(_)) => {
-                drop(report.error(q.span, format!("`q` is for `quantile`, not for `{word}`")))
+                report.error(q.span, format!("`q` is for `quantile`, not for `{word}`"));
             }
             _ => {}
         }

@@ -30,7 +30,7 @@ pub enum OwnedValues {
 }
 
 impl OwnedValues {
-    /// Values and which of them count (`None`: all): nulls do not, nor does NaN.
+    /// Values and which of them count (`None`: all): nulls do not, nor do NaN and infinities.
     pub fn of(array: &ArrayRef, kind: ValueKind) -> Result<(OwnedValues, Option<BooleanBuffer>), Error> {
         let valid = array.logical_nulls().map(|n| n.inner().clone());
         Ok(match kind {
@@ -39,10 +39,10 @@ impl OwnedValues {
             ValueKind::Float => {
                 let floats = arrow_cast::cast(array, &DataType::Float64).map_err(|e| Error::internal(e.to_string()))?;
                 let values = floats.as_primitive::<Float64Type>().values().clone();
-                if !values.iter().any(|x| x.is_nan()) {
+                if values.iter().all(|x| x.is_finite()) {
                     return Ok((OwnedValues::Float(values), valid));
                 }
-                let numbers: BooleanBuffer = values.iter().map(|x| !x.is_nan()).collect();
+                let numbers: BooleanBuffer = values.iter().map(|x| x.is_finite()).collect();
                 (OwnedValues::Float(values), Some(valid.map_or(numbers.clone(), |v| &v & &numbers)))
             }
             ValueKind::Id => (OwnedValues::Id(ids(array)?), valid),

@@ -41,8 +41,12 @@ impl Domain {
             let mut set = HashSet::new();
             for value in values {
                 match canonical(of, &value.value) {
-                    Some(text) => drop(set.insert(text)),
-                    None => drop(report.error(value.span, format!("`{}` is no {of}", value.value))),
+                    Some(text) => {
+                        set.insert(text);
+                    }
+                    None => {
+                        report.error(value.span, format!("`{}` is no {of}", value.value));
+                    }
                 }
             }
             domain.listed = values.iter().map(|v| v.value.as_str()).collect::<Vec<_>>().join(", ");
@@ -61,7 +65,9 @@ impl Domain {
         if let Some(pattern) = &config.matches {
             match regex::RegexBuilder::new(&pattern.value).size_limit(REGEX_BYTES_MAX).build() {
                 Ok(regex) if textual => domain.matches = Some(regex),
-                Ok(_) => drop(report.error(pattern.span, format!("`matches` is for text, the field is {of}"))),
+                Ok(_) => {
+                    report.error(pattern.span, format!("`matches` is for text, the field is {of}"));
+                }
                 Err(e) => {
                     let last = e.to_string().lines().last().unwrap_or_default().trim().to_string();
                     report.error(pattern.span, format!("invalid regular expression: {last}"));

@@ -420,7 +420,9 @@ impl Compiler<'_> {
                     self.may_be_unknown.extend(unknowable.into_iter().filter(|(_, unknown)| *unknown).map(|(n, _)| n));
                     plans.push(GroupPlan { group, first });
                 }
-                Err((i, why)) => drop(self.report.error(spans[i], why)),
+                Err((i, why)) => {
+                    self.report.error(spans[i], why);
+                }
             }
         }
         plans

@@ -198,7 +198,9 @@ impl<'a, 'r> Worker<'a, 'r> {
             for decision in batch.columns[d.decision_column].as_string_view().iter().flatten() {
                 match output.decisions.get_mut(decision) {
                     Some(count) => *count += 1,
-                    None => drop(output.decisions.insert(decision.to_string(), 1)),
+                    None => {
+                        output.decisions.insert(decision.to_string(), 1);
+                    }
                 }
             }
         }

@@ -244,7 +244,8 @@ fn compare_counts(expected: &Block, summary: &PipelineSummary, outcome: &mut Out
         if found.is_null() {
             return Err(format!("line {place}: there is no count `{key}`"));
         }
-        if found.to_string() != value {
+        let found = found.to_string();
+        if found != value {
             outcome.failures.push(format!("{key}: expected {value}, found {found}"));
         }
         blessed.push_str(&format!("{key}: {found}\n"));

@@ -87,7 +87,8 @@ fn bzip2_(text: &[u8]) -> Vec<u8> {
     out.write_all(text).expect("memory");
     out.finish().expect("memory")
 }
-const COMPRESSIONS: [(&str, fn(&[u8]) -> Vec<u8>); 4] = [("gzip", gzip), ("zstd", zstd_), ("xz", xz), ("bzip2", bzip2_)];
+type Compress = fn(&[u8]) -> Vec<u8>;
+const COMPRESSIONS: [(&str, Compress); 4] = [("gzip", gzip), ("zstd", zstd_), ("xz", xz), ("bzip2", bzip2_)];
 
 /// About `n` lines of several lengths that do not compress well.
 fn sample(n: u64) -> Vec<u8> {
@@ -161,8 +162,8 @@ fn what_cannot_be_opened_is_named() {
 fn an_unreadable_file_is_named() {
     use std::os::unix::fs::PermissionsExt;
     let dir = project(&[("a.log", b"1\n"), ("shut/b.log", b"1\n")]);
-    fs::set_permissions(dir.path().join("a.log"), fs::Permissions::from_mode(0)).expect("own file");
-    fs::set_permissions(dir.path().join("shut"), fs::Permissions::from_mode(0)).expect("own directory");
+    fs::set_permissions(dir.path().join("a.log"), fs::Permissions::from_mode(0o000)).expect("own file");
+    fs::set_permissions(dir.path().join("shut"), fs::Permissions::from_mode(0o000)).expect("own directory");
     if fs::read(dir.path().join("a.log")).is_ok() {
         println!("SKIPPED an_unreadable_file_is_named: this user may read everything");
     } else {

@@ -49,6 +49,10 @@ impl<V: Copy> BlockList<V> {
         self.len
     }
 
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
     pub fn last_key(&self) -> Option<i64> {
         self.newest.entries.last().map(|e| e.key)
     }

@@ -100,8 +100,8 @@ pub fn outputs(
                 newest[event.slot as usize] = newest[event.slot as usize].max(event.time);
             }
             let Some(last) = batch.last().filter(|last| forget && last.forget) else { continue };
-            for slot in 0..SLOTS {
-                if newest[slot] <= window.dead_at(last.live_from) {
+            for (slot, newest) in newest.iter().enumerate() {
+                if *newest <= window.dead_at(last.live_from) {
                     measure.forget(slot as u32);
                 }
             }

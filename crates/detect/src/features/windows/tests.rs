@@ -91,7 +91,7 @@ fn events(lateness: i64) -> impl Strategy<Value = Vec<Event>> {
             let time = match rare {
                 0 => clock + 10_000,
                 1..=15 => (clock - back).max(live_from),
-                2..=20 => clock + 100,
+                16..=20 => clock + 100,
                 _ => clock,
             };
             if rare == 59 {
