@@ -51,6 +51,14 @@ impl SinkConfig {
         }
     }
 
+    /// What this sink alone may write to.
+    pub fn target(&self) -> Option<String> {
+        match self {
+            SinkConfig::File(sink) => Some(sink.path.value.clone()),
+            SinkConfig::Lake(_) | SinkConfig::Stdout(_) => None,
+        }
+    }
+
     /// True if a run leaves in place what earlier runs wrote.
     pub fn is_added_to(&self) -> bool {
         matches!(self, SinkConfig::Lake(_))

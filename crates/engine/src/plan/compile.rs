@@ -338,6 +338,11 @@ impl Compiler<'_> {
         if let (Some(span), None) = (&event.duplicates_within, &event.id) {
             self.report.error(span.span, "`duplicates_within` needs the event's `id`").hint("for example `id: request_id`");
         }
+        if let Some(ahead) = &event.ahead {
+            self.report
+                .warn(ahead.span, "`ahead` has no effect: this source records no ingestion time to compare with")
+                .hint("an event dated far ahead is scored in its own window and moves nothing else");
+        }
         let micros = |t: &Option<Spanned<TimeSpan>>| t.as_ref().map(|t| t.value.micros());
         Some(EventPlan {
             time: time?,
@@ -470,8 +475,17 @@ impl Compiler<'_> {
     fn sinks(&mut self, sinks: Vec<SinkEntry>) -> Vec<SinkPlan> {
         let Some(planner) = self.planner() else { return Vec::new() };
         let mut plans = Vec::new();
+        let mut targets: Vec<String> = Vec::new();
         for entry in sinks {
             entry.sink.validate(self.report);
+            if let Some(target) = entry.sink.target() {
+                if targets.contains(&target) {
+                    self.report
+                        .error(entry.span, format!("two sinks write to `{target}`"))
+                        .hint("one would overwrite the other: name another place");
+                }
+                targets.push(target);
+            }
             let mut fields = Vec::new();
             let mut columns = Vec::new();
             let chosen = match &entry.columns.columns {

@@ -4,6 +4,7 @@ mod exit;
 mod generate;
 mod init;
 mod progress;
+mod reference;
 mod run;
 mod schema;
 mod terminal;

@@ -9,13 +9,19 @@ use std::path::Path;
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Print the schema of one kind of file instead of writing all to `.ouzel/schema/`.
-    #[arg(value_parser = ["project", "pipeline", "fields"])]
+    /// Print the schema of one kind of file, or the reference page, instead of writing all schemas to `.ouzel/schema/`.
+    #[arg(value_parser = ["project", "pipeline", "fields", "reference"])]
     kind: Option<String>,
 }
 
 pub fn run(root: &Path, args: &Args) -> Exit {
     let all = [("project", of::<ProjectConfig>()), ("pipeline", pipeline()), ("fields", of::<SchemaConfig>())];
+    if args.kind.as_deref() == Some("reference") {
+        let titles = ["`ouzel.yaml`", "`pipelines/*.yaml`", "`schemas/*.yaml`"];
+        let files: Vec<(&str, &Value)> = titles.into_iter().zip(all.iter().map(|(_, schema)| schema)).collect();
+        print!("{}", super::reference::page(&files));
+        return Exit::Ok;
+    }
     if let Some(kind) = &args.kind {
         let schema = all.iter().find(|(name, _)| name == kind).map(|(_, schema)| schema);
         println!("{:#}", schema.unwrap_or(&Value::Null));

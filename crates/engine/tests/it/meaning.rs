@@ -1,0 +1,212 @@
+//! Every row that comes out of the engine is the model's, and the same bytes under every cut, with any number of threads and
+//! beside any other pipeline.
+
+use crate::log::{Log, Shape, Step, log, shapes, steps};
+use crate::measures::{Group, groups};
+use crate::model::{self, Cell, Fates, Row};
+use crate::project::{Cuts, Folder, How, Settings, plan};
+use ouzel_engine::{PipelineSummary, Plan};
+use proptest::prelude::*;
+use proptest::test_runner::{RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner};
+use serde_json::{Map, Value};
+use std::cell::Cell as Counter;
+use std::sync::Arc;
+
+const SECOND: i64 = 1_000_000;
+const SETTINGS: [Settings; 5] = [
+    Settings { lateness: 0, duplicates_within: None, quarantines: false },
+    Settings { lateness: 5 * SECOND, duplicates_within: Some(30 * SECOND), quarantines: false },
+    Settings { lateness: 120 * SECOND, duplicates_within: Some(600 * SECOND), quarantines: false },
+    Settings { lateness: 5 * SECOND, duplicates_within: None, quarantines: true },
+    Settings { lateness: 86_400 * SECOND, duplicates_within: Some(SECOND), quarantines: false },
+];
+
+/// Pipelines of all measures, one for each of the settings.
+struct Pipelines {
+    groups: Vec<Group>,
+    plans: Vec<Arc<Plan>>,
+}
+
+impl Pipelines {
+    fn new() -> Pipelines {
+        let groups = groups();
+        let plans = SETTINGS.iter().map(|settings| plan(&groups, settings)).collect();
+        Pipelines { groups, plans }
+    }
+}
+
+/// Which pipeline, and what its log is made of.
+#[derive(Debug, Clone)]
+struct Case {
+    settings: usize,
+    shape: Shape,
+    steps: Vec<Step>,
+}
+
+impl Case {
+    fn log(&self) -> Log {
+        log(&self.shape, &self.steps, SETTINGS[self.settings].lateness)
+    }
+}
+
+fn cases() -> impl Strategy<Value = Case> {
+    (0..SETTINGS.len(), shapes(), steps()).prop_map(|(settings, shape, steps)| Case { settings, shape, steps })
+}
+
+#[test]
+fn rows_are_those_of_the_model_under_every_cut_and_thread_count() {
+    let pipelines = Pipelines::new();
+    let folder = Folder::new();
+    let (events, late, duplicates, runs) = (Counter::new(0), Counter::new(0), Counter::new(0), Counter::new(0));
+    let name = "the model, cuts and threads";
+    check(name, 150, &(cases(), any::<u64>()), |case| format!("{:?} {:?}\n{:?}", case.0.shape, SETTINGS[case.0.settings], case.0.log()), |(case, seed)| {
+        let (log, settings, plan) = (case.log(), &SETTINGS[case.settings], &pipelines.plans[case.settings]);
+        folder.write(&log.ndjson());
+        let (rows, fates) = model::run(&log, &pipelines.groups, settings);
+        let (straight, summary) = run(&folder, plan, How { cuts: Cuts::None, threads: 1 })?;
+        compare(&pipelines.groups, &rows, &straight)?;
+        compare_fates(&fates, &summary)?;
+        let once = [
+            How { cuts: Cuts::Each, threads: 2 },
+            How { cuts: Cuts::OneOf(2, *seed), threads: 1 },
+            How { cuts: Cuts::OneOf(3, seed.rotate_left(16)), threads: 3 },
+            How { cuts: Cuts::OneOf(8, seed.rotate_left(32)), threads: 4 },
+            How { cuts: Cuts::OneOf(64, seed.rotate_left(48)), threads: 5 },
+        ];
+        for how in once {
+            let (other, other_summary) = run(&folder, plan, how)?;
+            same_bytes(&straight, &other, &format!("{how:?}"))?;
+            compare_fates(&fates, &other_summary)?;
+        }
+        events.set(events.get() + fates.delivered);
+        late.set(late.get() + fates.late);
+        duplicates.set(duplicates.get() + fates.duplicate);
+        runs.set(runs.get() + 1 + once.len());
+        Ok(())
+    });
+    println!(
+        "  {} rows of {} columns compared ({} too late, {} duplicates left out); {} runs",
+        events.get(),
+        pipelines.groups.iter().flat_map(|g| &g.measures).map(|m| m.columns().len()).sum::<usize>(),
+        late.get(),
+        duplicates.get(),
+        runs.get(),
+    );
+}
+
+/// A source has one partition today, so what may interleave is two pipelines in one process.
+#[test]
+fn a_pipeline_beside_it_changes_nothing() {
+    let pipelines = Pipelines::new();
+    let folders = [Folder::new(), Folder::new()];
+    let show = |pair: &(Case, Case)| format!("{:?}\nbeside\n{:?}", pair.0.log(), pair.1.log());
+    check("two pipelines at once", 60, &(cases(), cases()), show, |(a, b)| {
+        let cases = [a, b];
+        let mut alone = Vec::new();
+        for (case, folder) in cases.into_iter().zip(&folders) {
+            folder.write(&case.log().ndjson());
+            alone.push(run(folder, &pipelines.plans[case.settings], How { cuts: Cuts::None, threads: 1 })?.0);
+        }
+        let together: Vec<_> = std::thread::scope(|scope| {
+            let running: Vec<_> = cases
+                .into_iter()
+                .zip(&folders)
+                .map(|(case, folder)| {
+                    let plan = &pipelines.plans[case.settings];
+                    scope.spawn(move || run(folder, plan, How { cuts: Cuts::OneOf(4, 7), threads: 2 }))
+                })
+                .collect();
+            running.into_iter().map(|thread| thread.join().expect("a run does not panic")).collect()
+        });
+        for (alone, together) in alone.iter().zip(together) {
+            same_bytes(alone, &together?.0, "two pipelines at once")?;
+        }
+        Ok(())
+    });
+}
+
+/// Runs cases: `default` of them unless `PROPTEST_CASES` says otherwise, the same each time unless `PROPTEST_RNG_SEED` does.
+/// A failure is made small and shown as a log.
+fn check<S: Strategy>(
+    name: &str,
+    default: u32,
+    strategy: &S,
+    show: impl Fn(&S::Value) -> String,
+    holds: impl Fn(&S::Value) -> Result<(), TestCaseError>,
+) {
+    let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u32>().ok());
+    let cases = number("PROPTEST_CASES").unwrap_or(default);
+    let seed = number("PROPTEST_RNG_SEED").unwrap_or(1);
+    let config = ProptestConfig { cases, max_shrink_iters: 3_000, failure_persistence: None, ..ProptestConfig::default() };
+    let mut bytes = [0; 32];
+    bytes[..4].copy_from_slice(&seed.to_le_bytes());
+    let mut runner = TestRunner::new_with_rng(config, TestRng::from_seed(RngAlgorithm::ChaCha, &bytes));
+    match runner.run(strategy, |case| holds(&case)) {
+        Ok(()) => println!("{name}: {cases} cases hold (PROPTEST_CASES), seed {seed} (PROPTEST_RNG_SEED)"),
+        Err(TestError::Abort(why)) => panic!("{name}: {why}"),
+        Err(TestError::Fail(_, case)) => {
+            // What was told belongs to an earlier, larger case.
+            let why = holds(&case).err().map_or("it does not fail again".into(), |e| e.to_string());
+            panic!("{name}, seed {seed}: {why}\n{}", show(&case))
+        }
+    }
+}
+
+fn run(folder: &Folder, plan: &Plan, how: How) -> Result<(String, PipelineSummary), TestCaseError> {
+    let (rows, summary) = folder.run(plan, how).map_err(|e| TestCaseError::fail(format!("{how:?}: {e}")))?;
+    match summary.adds_up() {
+        true => Ok((rows, summary)),
+        false => Err(TestCaseError::fail(format!("{how:?}: the counts do not add up: {summary:?}"))),
+    }
+}
+
+fn compare(groups: &[Group], expected: &[Row], found: &str) -> Result<(), TestCaseError> {
+    let measures = || groups.iter().flat_map(|group| &group.measures);
+    let columns: Vec<(String, String)> = measures().flat_map(|m| m.columns().into_iter().map(|c| (c, m.yaml()))).collect();
+    let found: Vec<Map<String, Value>> =
+        found.lines().map(serde_json::from_str).collect::<Result<_, _>>().map_err(|e| TestCaseError::fail(e.to_string()))?;
+    if found.len() != expected.len() {
+        return Err(TestCaseError::fail(format!("{} rows came out, expected {}", found.len(), expected.len())));
+    }
+    for (row, found) in expected.iter().zip(&found) {
+        let own = [
+            ("seq", "the event's number", Cell::Int(row.event.seq as i64)),
+            ("_id", "offset in the log", Cell::Text(format!("p.0.0.{}.0", row.offset))),
+            ("_late", "too late", Cell::Bool(row.late)),
+        ];
+        let features = columns.iter().zip(&row.features).map(|((name, yaml), cell)| (name.as_str(), yaml.as_str(), cell));
+        for (name, meaning, cell) in own.iter().map(|(name, meaning, cell)| (*name, *meaning, cell)).chain(features) {
+            if !cell.is(&found[name]) {
+                return Err(TestCaseError::fail(format!(
+                    "event {}, {meaning}: expected {name} = {cell:?}, found {}",
+                    row.event.seq, found[name]
+                )));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn compare_fates(expected: &Fates, summary: &PipelineSummary) -> Result<(), TestCaseError> {
+    let found = Fates {
+        received: summary.received,
+        delivered: summary.delivered,
+        duplicate: summary.duplicate,
+        quarantined: summary.quarantined,
+        dead_lettered: summary.dead_lettered,
+        late: summary.late,
+    };
+    if *expected == found {
+        return Ok(());
+    }
+    Err(TestCaseError::fail(format!("expected {expected:?}, found {found:?}")))
+}
+
+fn same_bytes(straight: &str, other: &str, how: &str) -> Result<(), TestCaseError> {
+    if straight == other {
+        return Ok(());
+    }
+    let differs = straight.lines().zip(other.lines()).find(|(a, b)| a != b);
+    let (a, b) = differs.map_or(("the end", "the end"), |pair| pair);
+    Err(TestCaseError::fail(format!("{how}: other bytes\n- {a}\n+ {b}")))
+}
