@@ -65,5 +65,12 @@ fn main() {
     let mut trips = trips.lock().expect("done").split_off(left / 10);
     trips.sort_by(f64::total_cmp);
     let at = |q: f64| trips[((trips.len() - 1) as f64 * q) as usize];
-    println!("{} lone events, us: p50 {:.1}  p99 {:.1}  p99.9 {:.1}  max {:.1}", trips.len(), at(0.5), at(0.99), at(0.999), at(1.0));
+    println!(
+        "{} lone events, us: p50 {:.1}  p99 {:.1}  p99.9 {:.1}  max {:.1}",
+        trips.len(),
+        at(0.5),
+        at(0.99),
+        at(0.999),
+        at(1.0)
+    );
 }

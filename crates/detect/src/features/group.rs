@@ -183,6 +183,7 @@ impl Group {
         let live_from = prepared.keyed[*last as usize].live_from;
         let Shard { keys, states, rows } = shard;
         rows.clear();
+        order.iter().for_each(|i| keys.prefetch(prepared.keyed[*i as usize].hash));
         for i in order {
             let k = &prepared.keyed[*i as usize];
             let slot = keys.slot(k.hash, &prepared.arena[k.start as usize..k.end as usize], k.time);

@@ -15,7 +15,7 @@ pub(super) struct Keys {
 }
 
 struct KeySlot {
-    key: Box<[u8]>,
+    key: Key,
     hash: u64,
     /// The newest event time of the key; `i64::MAX` while the slot is free, so that the sweep passes it over.
     newest: i64,
@@ -33,10 +33,18 @@ impl Keys {
         self.table.len()
     }
 
+    /// Asks for the memory that [`Keys::slot`] of this hash will look at, if there is such a key.
+    #[inline]
+    pub fn prefetch(&self, hash: u64) {
+        if let Some((_, slot)) = self.table.find(hash, |&(h, _)| h == hash) {
+            super::prefetch(&self.slots[*slot as usize]);
+        }
+    }
+
     #[inline]
     pub fn slot(&mut self, hash: u64, key: &[u8], time: i64) -> u32 {
         let slots = &mut self.slots;
-        let found = self.table.entry(hash, |&(h, s)| h == hash && *slots[s as usize].key == *key, |&(h, _)| h);
+        let found = self.table.entry(hash, |&(h, s)| h == hash && slots[s as usize].key.is(key), |&(h, _)| h);
         match found {
             Entry::Occupied(entry) => {
                 let slot = entry.get().1;
@@ -45,7 +53,7 @@ impl Keys {
                 slot
             }
             Entry::Vacant(entry) => {
-                let new = KeySlot { key: key.into(), hash, newest: time };
+                let new = KeySlot { key: Key::new(key), hash, newest: time };
                 let slot = match self.free.pop() {
                     Some(slot) => {
                         slots[slot as usize] = new;
@@ -75,15 +83,47 @@ impl Keys {
                 entry.remove();
             }
             state.newest = i64::MAX;
-            state.key = Box::default();
+            state.key = Key::new(&[]);
             self.free.push(slot);
             freed(slot);
         }
     }
 
     pub fn bytes(&self) -> usize {
-        let keys: usize = self.slots.iter().map(|s| s.key.len()).sum();
+        let keys: usize = self.slots.iter().map(|s| s.key.heap_bytes()).sum();
         self.table.allocation_size() + self.slots.capacity() * size_of::<KeySlot>() + keys
+    }
+}
+
+const INLINE_BYTES: usize = 22;
+
+/// A key's bytes: in place if they are few, as addresses, sessions and accounts mostly are.
+enum Key {
+    Inline { len: u8, bytes: [u8; INLINE_BYTES] },
+    Boxed(Box<[u8]>),
+}
+
+impl Key {
+    fn new(key: &[u8]) -> Key {
+        if key.len() > INLINE_BYTES {
+            return Key::Boxed(key.into());
+        }
+        let mut bytes = [0; INLINE_BYTES];
+        bytes[..key.len()].copy_from_slice(key);
+        Key::Inline { len: key.len() as u8, bytes }
+    }
+    #[inline]
+    fn is(&self, key: &[u8]) -> bool {
+        match self {
+            Key::Inline { len, bytes } => *len as usize == key.len() && bytes[..key.len()] == *key,
+            Key::Boxed(bytes) => **bytes == *key,
+        }
+    }
+    fn heap_bytes(&self) -> usize {
+        match self {
+            Key::Inline { .. } => 0,
+            Key::Boxed(bytes) => bytes.len(),
+        }
     }
 }
 

@@ -79,15 +79,33 @@ struct Tiled {
     longest_exact: i64,
 }
 
-/// A measure's window as of the newest row.
+/// A measure's window as of the newest row. 32 bytes: two share a cache line.
 #[derive(Debug, Clone, Copy, Default)]
 struct Total {
-    sum: i128,
     /// Time of the entry at `start`: nothing leaves the window before `newest` reaches it plus the window.
     first: i64,
     count: u64,
+    /// The sum's lower 64 bits, and the next 32: room for 2^32 entries of 64 bits.
+    low: u64,
+    high: i32,
     /// Number of the first log entry in the window.
     start: u32,
+}
+
+impl Total {
+    #[inline]
+    fn sum(&self) -> i128 {
+        (i128::from(self.high) << 64) | i128::from(self.low)
+    }
+    #[inline]
+    fn add(&mut self, sum: i128) {
+        let sum = self.sum() + sum;
+        (self.low, self.high) = (sum as u64, (sum >> 64) as i32);
+    }
+    /// No window: what comes next is its first entry.
+    fn empty(start: u32) -> Total {
+        Total { start, first: i64::MAX, ..Total::default() }
+    }
 }
 
 impl Windows {
@@ -170,7 +188,7 @@ impl Windows {
         for (k, m) in self.measures.iter().enumerate() {
             let (count, sum) = match slot.tiled.as_ref().and_then(|tiled| tiled.tiles[k].as_ref()) {
                 Some(tiles) => tiles.query(t, &m.window),
-                None if in_order => (totals[k].count, totals[k].sum),
+                None if in_order => (totals[k].count, totals[k].sum()),
                 None => slot.log.sum_back(at, t.saturating_sub(m.window.within), m.lane, self.sum_of_lane[m.lane]),
             };
             m.output(count, sum, row.row, &mut outputs[k]);
@@ -211,7 +229,9 @@ fn advance(log: &Log, m: &WindowMeasure, sum_of_lane: &[Option<usize>], total: &
     while total.start != log.end() && total.first <= gone {
         let (count, sum) = log.lane(total.start, m.lane, sum_of_lane[m.lane]);
         total.count -= u64::from(count);
-        total.sum -= i128::from(sum);
+        if sum != 0 {
+            total.add(-i128::from(sum));
+        }
         total.start = total.start.wrapping_add(1);
         total.first = if total.start == log.end() { i64::MAX } else { log.time(total.start) };
     }
@@ -242,7 +262,9 @@ fn insert(
         let inside = t > slot.newest.saturating_sub(m.window.within);
         if inside {
             total.count += u64::from(row.counts[m.lane]);
-            total.sum += sum_of_lane[m.lane].map_or(0, |i| i128::from(row.sums[i]));
+            if let Some(i) = sum_of_lane[m.lane] {
+                total.add(i128::from(row.sums[i]));
+            }
         }
         if merged {
             continue;
@@ -286,7 +308,7 @@ impl Tiled {
                 if t.is_empty() {
                     // What the log still holds is as dead, for it is in the tiles too.
                     *tiles = None;
-                    *total = Total { start: log_end, first: i64::MAX, ..Total::default() };
+                    *total = Total::empty(log_end);
                     self.longest_exact = self.longest_exact.max(m.window.within);
                 }
             }
@@ -312,7 +334,7 @@ impl Measure for Windows {
         if self.slots.len() < slots {
             let (lanes, sums) = (inputs.len(), self.sums);
             self.slots.resize_with(slots, || Slot { log: Log::new(lanes, sums), ..Slot::default() });
-            self.totals.resize_with(slots * n, || Total { first: i64::MAX, ..Total::default() });
+            self.totals.resize(slots * n, Total::empty(0));
         }
         for (i, row) in rows.iter().enumerate() {
             if let Some(next) = rows.get(i + AHEAD[0]) {
@@ -320,7 +342,13 @@ impl Measure for Windows {
                 super::prefetch(&self.totals[next.slot as usize * n]);
             }
             if let Some(next) = rows.get(i + AHEAD[1]) {
-                self.slots[next.slot as usize].log.prefetch();
+                let log = &self.slots[next.slot as usize].log;
+                log.prefetch(log.end());
+                for (m, total) in self.measures.iter().zip(&self.totals[next.slot as usize * n..][..n]) {
+                    if total.first <= next.time.saturating_sub(m.window.within) {
+                        log.prefetch(total.start);
+                    }
+                }
             }
             let any = self.read_row(row.row, inputs);
             self.step(row, any, outputs);
@@ -331,7 +359,7 @@ impl Measure for Windows {
         let n = self.measures.len();
         if let Some(s) = self.slots.get_mut(slot as usize) {
             *s = Slot { log: Log::new(self.sum_of_lane.len(), self.sums), ..Slot::default() };
-            self.totals[slot as usize * n..][..n].fill(Total { first: i64::MAX, ..Total::default() });
+            self.totals[slot as usize * n..][..n].fill(Total::empty(0));
         }
     }
 

@@ -19,7 +19,9 @@ fn crates_depend_one_way() {
     for package in packages() {
         let name = text(&package["name"]);
         let Some((_, allowed)) = MAY_NAME.iter().find(|(known, _)| *known == name) else {
-            wrong.push(format!("`{name}` has no place in the order of crates: give it one in this test and in docs/ARCHITECTURE.md"));
+            wrong.push(format!(
+                "`{name}` has no place in the order of crates: give it one in this test and in docs/ARCHITECTURE.md"
+            ));
             continue;
         };
         // Those for tests and builds too.

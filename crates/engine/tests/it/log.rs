@@ -179,7 +179,8 @@ pub fn log(shape: &Shape, steps: &[Step], lateness: i64) -> Log {
 }
 
 fn event(shape: &Shape, step: &Step, seq: usize) -> Event {
-    let who = |n: usize| if shape.keys <= FEW_WHO.len() { FEW_WHO[n % shape.keys].into() } else { format!("w{}", n % shape.keys) };
+    let who =
+        |n: usize| if shape.keys <= FEW_WHO.len() { FEW_WHO[n % shape.keys].into() } else { format!("w{}", n % shape.keys) };
     Event {
         seq,
         t: 0,

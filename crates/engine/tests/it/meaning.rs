@@ -59,31 +59,37 @@ fn rows_are_those_of_the_model_under_every_cut_and_thread_count() {
     let folder = Folder::new();
     let (events, late, duplicates, runs) = (Counter::new(0), Counter::new(0), Counter::new(0), Counter::new(0));
     let name = "the model, cuts and threads";
-    check(name, 150, &(cases(), any::<u64>()), |case| format!("{:?} {:?}\n{:?}", case.0.shape, SETTINGS[case.0.settings], case.0.log()), |(case, seed)| {
-        let (log, settings, plan) = (case.log(), &SETTINGS[case.settings], &pipelines.plans[case.settings]);
-        folder.write(&log.ndjson());
-        let (rows, fates) = model::run(&log, &pipelines.groups, settings);
-        let (straight, summary) = run(&folder, plan, How { cuts: Cuts::None, threads: 1 })?;
-        compare(&pipelines.groups, &rows, &straight)?;
-        compare_fates(&fates, &summary)?;
-        let once = [
-            How { cuts: Cuts::Each, threads: 2 },
-            How { cuts: Cuts::OneOf(2, *seed), threads: 1 },
-            How { cuts: Cuts::OneOf(3, seed.rotate_left(16)), threads: 3 },
-            How { cuts: Cuts::OneOf(8, seed.rotate_left(32)), threads: 4 },
-            How { cuts: Cuts::OneOf(64, seed.rotate_left(48)), threads: 5 },
-        ];
-        for how in once {
-            let (other, other_summary) = run(&folder, plan, how)?;
-            same_bytes(&straight, &other, &format!("{how:?}"))?;
-            compare_fates(&fates, &other_summary)?;
-        }
-        events.set(events.get() + fates.delivered);
-        late.set(late.get() + fates.late);
-        duplicates.set(duplicates.get() + fates.duplicate);
-        runs.set(runs.get() + 1 + once.len());
-        Ok(())
-    });
+    check(
+        name,
+        150,
+        &(cases(), any::<u64>()),
+        |case| format!("{:?} {:?}\n{:?}", case.0.shape, SETTINGS[case.0.settings], case.0.log()),
+        |(case, seed)| {
+            let (log, settings, plan) = (case.log(), &SETTINGS[case.settings], &pipelines.plans[case.settings]);
+            folder.write(&log.ndjson());
+            let (rows, fates) = model::run(&log, &pipelines.groups, settings);
+            let (straight, summary) = run(&folder, plan, How { cuts: Cuts::None, threads: 1 })?;
+            compare(&pipelines.groups, &rows, &straight)?;
+            compare_fates(&fates, &summary)?;
+            let once = [
+                How { cuts: Cuts::Each, threads: 2 },
+                How { cuts: Cuts::OneOf(2, *seed), threads: 1 },
+                How { cuts: Cuts::OneOf(3, seed.rotate_left(16)), threads: 3 },
+                How { cuts: Cuts::OneOf(8, seed.rotate_left(32)), threads: 4 },
+                How { cuts: Cuts::OneOf(64, seed.rotate_left(48)), threads: 5 },
+            ];
+            for how in once {
+                let (other, other_summary) = run(&folder, plan, how)?;
+                same_bytes(&straight, &other, &format!("{how:?}"))?;
+                compare_fates(&fates, &other_summary)?;
+            }
+            events.set(events.get() + fates.delivered);
+            late.set(late.get() + fates.late);
+            duplicates.set(duplicates.get() + fates.duplicate);
+            runs.set(runs.get() + 1 + once.len());
+            Ok(())
+        },
+    );
     println!(
         "  {} rows of {} columns compared ({} too late, {} duplicates left out); {} runs",
         events.get(),

@@ -117,7 +117,8 @@ pub fn groups() -> Vec<Group> {
     let mut by_one = Vec::new();
     let mut by_two = Vec::new();
     for (i, (kind, of)) in KINDS.into_iter().enumerate() {
-        let measure = |name: String| Measure { name, kind, of, within: Some(SHORT[i % 3]), condition: Where::Always, min_events: 0 };
+        let measure =
+            |name: String| Measure { name, kind, of, within: Some(SHORT[i % 3]), condition: Where::Always, min_events: 0 };
         by_one.push(measure(format!("a{i}")));
         by_one.push(Measure {
             within: Some(SHORT[(i + 1) % 3]),

@@ -14,7 +14,10 @@ pub enum Cell {
     Int(i64),
     Text(String),
     /// Within 1e-9 of it, or as near as `slack`, which is far below what the result is made of.
-    Float { value: f64, slack: f64 },
+    Float {
+        value: f64,
+        slack: f64,
+    },
 }
 
 /// A row that has to come out.

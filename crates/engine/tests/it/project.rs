@@ -42,7 +42,8 @@ pub fn plan(groups: &[Group], settings: &Settings) -> Arc<Plan> {
             yaml += &format!("      {}\n", measure.yaml());
             for column in measure.columns() {
                 let is_time = measure.of == Of::Time;
-                columns += &if is_time { format!(", {column}: \"cast({column} as bigint)\"") } else { format!(", {column}: {column}") };
+                columns +=
+                    &if is_time { format!(", {column}: \"cast({column} as bigint)\"") } else { format!(", {column}: {column}") };
             }
         }
     }

@@ -46,7 +46,9 @@ fn describe(out: &mut String, schema: &Value) {
         out.push_str("One of:\n\n");
         for variant in variants {
             let text = variant["description"].as_str().map(|d| format!(": {}", one_line(d))).unwrap_or_default();
-            for name in variant["properties"].as_object().into_iter().flat_map(|p| p.keys()).map(String::as_str).chain(words(variant)) {
+            for name in
+                variant["properties"].as_object().into_iter().flat_map(|p| p.keys()).map(String::as_str).chain(words(variant))
+            {
                 let _ = writeln!(out, "- `{name}`{text}");
             }
         }

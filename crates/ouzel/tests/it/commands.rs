@@ -27,19 +27,31 @@ sinks: [{ file: { path: out.ndjson, columns: [ip, n, decision] } }]
 #[test]
 fn run_ends_with_counts_that_add_up() {
     let folder = project(PIPELINE);
-    write(folder.path(), "in.ndjson", "{\"t\":1,\"ip\":\"10.0.0.1\"}\n{\"t\":2,\"ip\":\"10.0.0.1\"}\nnonsense\n{\"ip\":\"10.0.0.1\"}\n");
+    write(
+        folder.path(),
+        "in.ndjson",
+        "{\"t\":1,\"ip\":\"10.0.0.1\"}\n{\"t\":2,\"ip\":\"10.0.0.1\"}\nnonsense\n{\"ip\":\"10.0.0.1\"}\n",
+    );
     let root = folder.path().display().to_string();
     let (output, out, err) = ouzel(&["run", "-p", &root, "--format", "json"], &[]);
     assert!(output.status.success(), "{err}");
     let last: serde_json::Value = serde_json::from_str(out.lines().last().expect("a last line")).expect("JSON");
     let web = &last["pipelines"]["web"];
-    for (count, n) in [("received", 4), ("delivered", 2), ("filtered", 0), ("duplicate", 0), ("quarantined", 1), ("dead_lettered", 1)] {
+    for (count, n) in
+        [("received", 4), ("delivered", 2), ("filtered", 0), ("duplicate", 0), ("quarantined", 1), ("dead_lettered", 1)]
+    {
         assert_eq!(web[count], n, "{count} in {web}");
     }
     let rows = std::fs::read_to_string(folder.path().join("out.ndjson")).expect("written");
-    assert_eq!(rows, "{\"ip\":\"10.0.0.1\",\"n\":1,\"decision\":\"allow\"}\n{\"ip\":\"10.0.0.1\",\"n\":2,\"decision\":\"deny\"}\n");
+    assert_eq!(
+        rows,
+        "{\"ip\":\"10.0.0.1\",\"n\":1,\"decision\":\"allow\"}\n{\"ip\":\"10.0.0.1\",\"n\":2,\"decision\":\"deny\"}\n"
+    );
     let dead = std::fs::read_to_string(folder.path().join(".ouzel/dead_letters/web.ndjson")).expect("written");
-    assert!(dead.contains("\"raw\":\"nonsense\"") && dead.contains("\"id\":\"web.0.0.2.0\"") || !dead.contains("web.0"), "{dead}");
+    assert!(
+        dead.contains("\"raw\":\"nonsense\"") && dead.contains("\"id\":\"web.0.0.2.0\"") || !dead.contains("web.0"),
+        "{dead}"
+    );
 }
 
 #[test]

@@ -52,20 +52,22 @@ fn yaml_blocks(schema: &Value) -> Vec<String> {
 fn kind_of<'s>(name: &str, schema: &'s Value) -> Option<&'s str> {
     schema["$defs"].as_object()?.iter().find_map(|(kind, def)| {
         let reference = format!("#/$defs/{name}");
-        let has = def["oneOf"].as_array()?.iter().any(|v| {
-            v["properties"].as_object().is_some_and(|p| p.values().any(|c| c["$ref"] == reference.as_str()))
-        });
+        let has = def["oneOf"]
+            .as_array()?
+            .iter()
+            .any(|v| v["properties"].as_object().is_some_and(|p| p.values().any(|c| c["$ref"] == reference.as_str())));
         has.then_some(kind.as_str())
     })
 }
 
 /// Lines that each are an example of their own, or one example of several lines.
 fn check<T: DeserializeOwned>(name: &str, example: &str) {
-    let parts: Vec<&str> = if example.lines().filter(|l| !l.starts_with([' ', '#']) && !l.is_empty()).count() > 1 && is_lines(example) {
-        example.lines().filter(|l| !l.trim().is_empty() && !l.starts_with('#')).collect()
-    } else {
-        vec![example]
-    };
+    let parts: Vec<&str> =
+        if example.lines().filter(|l| !l.starts_with([' ', '#']) && !l.is_empty()).count() > 1 && is_lines(example) {
+            example.lines().filter(|l| !l.trim().is_empty() && !l.starts_with('#')).collect()
+        } else {
+            vec![example]
+        };
     for part in parts {
         let mut report = Report::new();
         let file = report.file(name.to_string(), part.to_string());

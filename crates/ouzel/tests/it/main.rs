@@ -14,7 +14,8 @@ fn repository() -> PathBuf {
 
 /// Runs the binary; gives what it printed and how it ended.
 fn ouzel(args: &[&str], env: &[(&str, &str)]) -> (Output, String, String) {
-    let output = Command::new(env!("CARGO_BIN_EXE_ouzel")).args(args).envs(env.iter().copied()).output().expect("the binary starts");
+    let output =
+        Command::new(env!("CARGO_BIN_EXE_ouzel")).args(args).envs(env.iter().copied()).output().expect("the binary starts");
     let (out, err) = (String::from_utf8_lossy(&output.stdout).into_owned(), String::from_utf8_lossy(&output.stderr).into_owned());
     (output, out, err)
 }

@@ -173,9 +173,9 @@ impl Log {
     }
 
     #[inline]
-    pub fn prefetch(&self) {
+    pub fn prefetch(&self, number: u32) {
         if !self.words.is_empty() {
-            crate::features::prefetch(&self.words[self.at(self.end())]);
+            crate::features::prefetch(&self.words[self.at(number)]);
         }
     }
 
