@@ -47,7 +47,8 @@ impl Decision {
         sql_error: &mut dyn FnMut(&mut Report, &str, ouzel_core::Span, crate::expressions::SqlError),
     ) -> Option<Decision> {
         let mut rules: Vec<Rule> = Vec::new();
-        let mut last: Option<(bool, ouzel_core::Span)> = None;
+        let mut last: Option<ouzel_core::Span> = None;
+        let mut decided = false;
         let mut complete = true;
         for (position, entry) in config.iter().enumerate() {
             let Some(entry) = &entry.0 else {
@@ -86,18 +87,19 @@ impl Decision {
                 }
             };
             let always = when.to_string() == "true";
-            if let Some((true, _)) = last {
-                report.warn(span, format!("rule `{name}` is never reached: the one before it is always true"));
+            if decided {
+                report.warn(span, format!("rule `{name}` is never reached: one before it is always true"));
             }
             for unknown in when.reads.iter().filter(|r| can_be_unknown(r) && !when.asks_known.contains(*r)) {
                 report
                     .warn(span, format!("rule `{name}` falls through while `{unknown}` is not known"))
                     .hint(format!("say what is meant: `known({unknown}) and ...`, or `not known({unknown}) or ...`, or `coalesce({unknown}, ...)`"));
             }
-            last = Some((always, span));
+            decided |= always;
+            last = Some(span);
             rules.push(Rule { decision: decision.value.clone(), name, when });
         }
-        if let Some((false, span)) = last
+        if let (Some(span), false) = (last, decided)
             && complete
         {
             report

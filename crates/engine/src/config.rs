@@ -126,18 +126,27 @@ pub struct EventConfig {
     /// The field that holds the event's time, a timestamp. An event without a readable time is quarantined.
     pub time: Spanned<String>,
     /// An event later than this, by the partition's clock, is too late for its windows.
-    pub lateness: Option<Spanned<TimeSpan>>,
+    #[serde(default)]
+    pub lateness: Option<Lenient<Spanned<TimeSpan>>>,
     /// What becomes of an event that is too late.
     #[serde(default)]
     pub too_late: TooLate,
     /// An event dated further ahead of its ingestion time than this is quarantined, where the source records one.
-    pub ahead: Option<Spanned<TimeSpan>>,
+    #[serde(default)]
+    pub ahead: Option<Lenient<Spanned<TimeSpan>>>,
     /// The field that identifies an event.
     pub id: Option<Spanned<String>>,
     /// Events whose `id` has come within this span of event time are dropped and counted as duplicates.
-    pub duplicates_within: Option<Spanned<TimeSpan>>,
+    #[serde(default)]
+    pub duplicates_within: Option<Lenient<Spanned<TimeSpan>>>,
     /// Entries a measure keeps per key before it goes to tiles of 1/256 of its window.
-    pub exact_up_to: Option<Spanned<u64>>,
+    #[serde(default)]
+    pub exact_up_to: Option<Lenient<Spanned<u64>>>,
+}
+
+/// A setting that was given and is right.
+pub fn given<T>(setting: &Option<Lenient<Spanned<T>>>) -> Option<&Spanned<T>> {
+    setting.as_ref()?.0.as_ref()
 }
 
 /// What becomes of an event later than `lateness`.

@@ -12,5 +12,5 @@ pub mod summary;
 
 pub use plan::Plan;
 pub use project::{Pipeline, Project};
-pub use runtime::{Control, Options, Progress, run};
+pub use runtime::{Control, Ended, Options, Progress, run};
 pub use summary::{PipelineSummary, SinkSummary};

@@ -65,6 +65,7 @@ pub fn load_with(root: &Path, env: &dyn Fn(&str) -> Option<String>, rewrite: &dy
             report.error(Span { file, ..Span::default() }, format!("cannot list the folder: {e}"));
         }
     }
+    check_targets(&pipelines, &mut report);
     let Some(config) = config.filter(|_| !report.has_errors()) else { return (None, report) };
     let LakeStore::Local(lake) = &config.stores.lake;
     let project = Project { root: root.to_path_buf(), name: config.name.value.clone(), pipelines, lake: root.join(&lake.path) };
@@ -113,6 +114,26 @@ fn check_name_is_free(pipelines: &[Pipeline], new: &Pipeline, report: &mut Repor
         report
             .error(Span { file, ..Span::default() }, format!("the pipeline name `{}` is taken by {}", new.name, other.file))
             .hint("give one of them another `name`");
+    }
+}
+
+/// Two pipelines must not write to one file.
+fn check_targets(pipelines: &[Pipeline], report: &mut Report) {
+    let mut taken: HashMap<String, &Pipeline> = HashMap::new();
+    for pipeline in pipelines {
+        for target in pipeline.plan.sinks.iter().filter_map(|s| s.config.target()) {
+            match taken.get(&target) {
+                Some(other) if other.name != pipeline.name => {
+                    let file = report.file(pipeline.file.clone(), "");
+                    report
+                        .error(Span { file, ..Span::default() }, format!("`{target}` is written by {} already", other.file))
+                        .hint("one would overwrite the other: name another place");
+                }
+                _ => {
+                    taken.insert(target, pipeline);
+                }
+            }
+        }
     }
 }
 

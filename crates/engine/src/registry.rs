@@ -54,7 +54,13 @@ impl SinkConfig {
     /// What this sink alone may write to.
     pub fn target(&self) -> Option<String> {
         match self {
-            SinkConfig::File(sink) => Some(sink.path.value.clone()),
+            SinkConfig::File(sink) => {
+                let plain: PathBuf = std::path::Path::new(&sink.path.value)
+                    .components()
+                    .filter(|c| !matches!(c, std::path::Component::CurDir))
+                    .collect();
+                Some(plain.display().to_string())
+            }
             SinkConfig::Lake(_) | SinkConfig::Stdout(_) => None,
         }
     }

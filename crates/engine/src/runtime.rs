@@ -6,6 +6,8 @@
 //! order, no queues, back-pressure by construction, and a lone event passes at once.
 
 mod batch;
+mod places;
+mod pump;
 mod steps;
 mod turn;
 mod worker;
@@ -55,7 +57,16 @@ pub struct Progress {
 /// Cuts a source's chunks in other places: a test of the promise that it does not matter.
 pub type Recut<'a> = &'a dyn Fn(Box<dyn Source>, Box<dyn Fn() -> Box<dyn Framing> + Send>) -> Box<dyn Source>;
 
+/// How a run ended.
+pub struct Ended {
+    /// Complete even if it failed: what is not accounted for otherwise is `in_flight`.
+    pub summary: PipelineSummary,
+    /// What ended it before its time.
+    pub error: Option<Error>,
+}
+
 /// Runs a pipeline until its source ends or `control` says stop. `watch` is called a few times a second.
+/// `Err` if it could not begin.
 pub fn run(
     plan: &Plan,
     root: &Path,
@@ -63,11 +74,11 @@ pub fn run(
     options: &Options,
     control: &Control,
     watch: &mut dyn FnMut(Progress),
-) -> Result<PipelineSummary> {
-    run_recut(plan, root, lake, options, control, watch, &|source, _| source)
+) -> Result<Ended> {
+    run_until_end(plan, root, lake, options, control, watch, &|source, _| source)
 }
 
-/// [`run`], with the source's chunks cut in other places.
+/// [`run`], with the source's chunks cut in other places. `Err` if it failed in any way.
 pub fn run_recut(
     plan: &Plan,
     root: &Path,
@@ -77,8 +88,24 @@ pub fn run_recut(
     watch: &mut dyn FnMut(Progress),
     recut: Recut<'_>,
 ) -> Result<PipelineSummary> {
+    let ended = run_until_end(plan, root, lake, options, control, watch, recut)?;
+    match ended.error {
+        None => Ok(ended.summary),
+        Some(error) => Err(error),
+    }
+}
+
+fn run_until_end(
+    plan: &Plan,
+    root: &Path,
+    lake: &Path,
+    options: &Options,
+    control: &Control,
+    watch: &mut dyn FnMut(Progress),
+    recut: Recut<'_>,
+) -> Result<Ended> {
     let started = Stopwatch::start();
-    let running = Running::open(plan, root, lake, options, recut)?;
+    let running = Running::open(plan, root, lake, options, control, recut)?;
     let finished = AtomicBool::new(false);
     std::thread::scope(|scope| {
         let workers: Vec<_> = (0..options.threads.max(1)).map(|_| scope.spawn(|| worker::run(&running, control))).collect();
@@ -100,7 +127,7 @@ pub fn run_recut(
             }
         }
     });
-    running.close(&started, control)
+    Ok(running.close(&started, control))
 }
 
 /// A pipeline that is open.
@@ -143,7 +170,14 @@ struct Writing {
 }
 
 impl<'a> Running<'a> {
-    fn open(plan: &'a Plan, root: &Path, lake: &Path, options: &Options, recut: Recut<'_>) -> Result<Running<'a>> {
+    fn open(
+        plan: &'a Plan,
+        root: &Path,
+        lake: &Path,
+        options: &Options,
+        control: &Control,
+        recut: Recut<'_>,
+    ) -> Result<Running<'a>> {
         let codec = plan.codec.clone();
         let framing = plan.codec.clone();
         let source = plan
@@ -151,6 +185,8 @@ impl<'a> Running<'a> {
             .clone()
             .open(root, Box::new(move || framing.framing()))
             .doing(|| format!("opening the source of `{}`", plan.name))?;
+        let source = if plan.source.may_be_silent() { Box::new(pump::Pump::start(source, control.stop.clone())) } else { source };
+        places::check(plan, root)?;
         let source = recut(source, Box::new(move || codec.framing()));
         // Where no output carries an id or is added to what was there, nothing need be remembered.
         let keeps = plan.is_needed(plan.standard.id) || plan.sinks.iter().any(|s| s.config.is_added_to());
@@ -202,6 +238,11 @@ impl<'a> Running<'a> {
         self.output.break_off();
     }
 
+    /// The source failed: what was read before is finished as at its end.
+    fn end_early(&self, error: Error) {
+        self.failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+    }
+
     fn failed(&self) -> bool {
         self.failure.lock().unwrap_or_else(PoisonError::into_inner).is_some()
     }
@@ -223,35 +264,45 @@ impl<'a> Running<'a> {
         }
     }
 
-    fn close(self, started: &Stopwatch, control: &Control) -> Result<PipelineSummary> {
-        if let Some(error) = self.failure.into_inner().unwrap_or_else(PoisonError::into_inner) {
-            return Err(error);
-        }
+    /// Closes what is open, whatever has happened, and counts.
+    fn close(self, started: &Stopwatch, control: &Control) -> Ended {
+        let mut error = self.failure.into_inner().unwrap_or_else(PoisonError::into_inner);
         let Writing { sinks, journal, mut summary, counts, decisions } = self.output.into_inner();
         for mut sink in sinks {
-            sink.close()?;
+            if let Err(e) = sink.close() {
+                error.get_or_insert(e);
+            }
         }
-        summary.set_aside = journal.close()?;
+        match journal.close() {
+            Ok(files) => summary.set_aside = files,
+            Err(e) => drop(error.get_or_insert(e)),
+        }
         for (plan, shards) in self.plan.groups.iter().zip(self.groups) {
             let shards: Vec<Shard> = shards.into_iter().map(Turn::into_inner).collect();
             summary.keys.insert(plan.group.name.clone(), shards.iter().map(|s| s.active_keys() as u64).sum());
             summary.state_bytes += shards.iter().map(|s| s.bytes() as u64).sum::<u64>();
         }
-        summary.received = counts.received;
+        summary.received = self.received.load(Relaxed);
         summary.filtered = counts.filtered;
         summary.duplicate = counts.duplicate;
         summary.late = counts.late;
         summary.malformed = counts.malformed;
         summary.implausible = counts.implausible;
         summary.decisions = decisions;
+        summary.in_flight = summary.received.saturating_sub(
+            summary.delivered + summary.filtered + summary.duplicate + summary.quarantined + summary.dead_lettered,
+        );
+        if summary.in_flight > 0 && error.is_none() {
+            error = Some(Error::internal(format!("{} events have no fate", summary.in_flight)));
+        }
         summary.seconds = started.seconds();
         let reading = self.source.into_inner().unwrap_or_else(PoisonError::into_inner);
         summary.interrupted = control.stop.load(Relaxed) && !reading.ended;
-        Ok(summary)
+        summary.error = error.as_ref().map(ToString::to_string);
+        Ended { summary, error }
     }
 }
 
-/// Opens the sinks; two that write to one place are refused before either is touched.
 fn open_sinks(plan: &Plan, root: &Path, lake: &Path, options: &Options) -> Result<Vec<Box<dyn Sink>>> {
     let context = |position| SinkContext {
         root: PathBuf::from(root),

@@ -38,6 +38,8 @@ pub struct PipelineSummary {
     pub version: String,
     /// Wall time.
     pub seconds: f64,
+    /// What ended it before its time.
+    pub error: Option<String>,
     /// True if it was told to stop before the source ended.
     pub interrupted: bool,
 }

@@ -14,14 +14,14 @@
 //! Missing values, JSON `null`, empty CSV cells and `-` in access logs are null. Of a field's types the first that
 //! reads a value wins; a value of any but the first type is null in the column and keeps its text in `other`.
 
-use super::table::{Blocks, Look, Raw, Slots};
+use super::table::{BLOCK_BYTES_MAX, Blocks, Look, Raw, Slots};
 use super::views::Views;
 use super::{json, scalar, time};
 use arrow_array::types::{Float64Type, Int64Type, TimestampMicrosecondType};
-use arrow_array::{ArrayRef, ArrowPrimitiveType, BooleanArray, ListArray, PrimitiveArray};
+use arrow_array::{Array, ArrayRef, ArrowPrimitiveType, BooleanArray, ListArray, PrimitiveArray, StringViewArray};
 use arrow_buffer::{BooleanBufferBuilder, NullBufferBuilder, OffsetBuffer, ScalarBuffer};
 use arrow_schema::Field;
-use ouzel_core::{Column, FieldType, Malformed, Wanted};
+use ouzel_core::{Column, FieldType, Malformed, Path, Wanted};
 use std::net::Ipv6Addr;
 use std::sync::Arc;
 
@@ -52,6 +52,26 @@ pub(super) fn read(wanted: &Wanted, slots: Slots, blocks: &Blocks) -> Column {
     });
     let other = (!others.is_empty()).then(|| keep(&kept, slots.len(), blocks));
     Column { values, other, malformed }
+}
+
+/// Reads text as a field's type, as a codec of text does: for what `select` makes.
+pub fn read_text(values: &StringViewArray, of: &FieldType) -> Column {
+    let mut text = String::new();
+    let mut slots = Vec::with_capacity(Array::len(values));
+    for value in values {
+        // What does not fit is null: it takes hundreds of megabytes of one column out of one chunk.
+        slots.push(match value.filter(|v| text.len() + v.len() < BLOCK_BYTES_MAX) {
+            None => Raw::NULL,
+            Some(value) => {
+                let start = text.len();
+                text.push_str(value);
+                Raw::new(Look::Text, start, text.len())
+            }
+        });
+    }
+    let blocks = Blocks { chunk: text.into_bytes().into(), side: Vec::<u8>::new().into() };
+    let wanted = Wanted { path: Path(Vec::new()), types: vec![of.clone()], any_text: false };
+    read(&wanted, Slots { all: &slots, stride: 1, slot: 0 }, &blocks)
 }
 
 /// The text of the values that were read as another type, null elsewhere.

@@ -18,6 +18,7 @@ mod views;
 mod tests;
 
 pub use access_log::AccessLogCodec;
+pub use column::read_text;
 pub use csv::{Cell, CsvCodec, Delimiter, Quote, TsvCodec};
 pub use json::JsonCodec;
 pub use syslog::SyslogCodec;

@@ -37,7 +37,7 @@ const POSITION_BITS: u32 = 28;
 const POSITION_MASK: u64 = (1 << POSITION_BITS) - 1;
 const SIDE_BIT: u64 = 1 << 59;
 /// A chunk must be shorter, or [`Raw`] could not point into it.
-const BLOCK_BYTES_MAX: usize = 1 << POSITION_BITS;
+pub(super) const BLOCK_BYTES_MAX: usize = 1 << POSITION_BITS;
 
 impl Raw {
     pub const MISSING: Raw = Raw(0);

@@ -86,7 +86,17 @@ impl FileSource {
         Ok(files)
     }
 
-    fn is_standard_input(&self) -> bool {
+    /// Whether a file of this path would be read, were it there.
+    pub fn matches(&self, root: &Path, file: &Path) -> bool {
+        let options =
+            glob::MatchOptions { require_literal_separator: true, require_literal_leading_dot: true, ..Default::default() };
+        self.path.0.iter().any(|path| {
+            let pattern = root.join(path.as_str());
+            glob::Pattern::new(&pattern.to_string_lossy()).is_ok_and(|p| p.matches_path_with(file, options))
+        })
+    }
+
+    pub fn is_standard_input(&self) -> bool {
         matches!(self.path.0.as_slice(), [only] if only.value == STANDARD_INPUT)
     }
 }

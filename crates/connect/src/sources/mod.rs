@@ -41,6 +41,14 @@ impl SourceConfig {
         }
     }
 
+    /// Whether it may have nothing to give for long, and then cannot be told to stop.
+    pub fn may_be_silent(&self) -> bool {
+        match self {
+            SourceConfig::File(file) => file.is_standard_input(),
+            SourceConfig::Generate(_) => false,
+        }
+    }
+
     /// The codec this source's records need, if it knows.
     pub fn default_codec(&self) -> Option<&'static str> {
         match self {

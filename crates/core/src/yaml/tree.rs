@@ -29,15 +29,11 @@ pub enum Value {
 pub fn parse(report: &mut Report, file: u32, text: &str, env: &dyn Fn(&str) -> Option<String>) -> Option<Node> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut builder = Builder { file, env, report, stack: Vec::new(), root: None };
+    let lines: Vec<&str> = text.lines().collect();
     for item in Parser::new_from_str(text) {
         match item {
             Ok((event, span)) => {
-                let at = Span {
-                    file,
-                    line: span.start.line() as u32,
-                    column: span.start.col() as u32 + 1,
-                    len: if span.start.line() == span.end.line() { (span.end.col() - span.start.col()) as u32 } else { 1 },
-                };
+                let at = place(file, &span, &lines);
                 if !builder.event(event, at) {
                     return None;
                 }
@@ -51,6 +47,18 @@ pub fn parse(report: &mut Report, file: u32, text: &str, env: &dyn Fn(&str) -> O
     }
     let empty = Span { file, line: 1, column: 1, len: 1 };
     builder.root.or(Some(Node { span: empty, value: Value::Scalar { text: String::new(), plain: true } }))
+}
+
+/// Where an event of the parser stands. Its end may lie behind blanks that follow the value.
+fn place(file: u32, span: &saphyr_parser::Span, lines: &[&str]) -> Span {
+    let (line, column) = (span.start.line(), span.start.col());
+    let mut len = 1;
+    if line == span.end.line() {
+        let source = lines.get(line.wrapping_sub(1)).copied().unwrap_or_default();
+        let text: String = source.chars().skip(column).take(span.end.col().saturating_sub(column)).collect();
+        len = text.trim_end().chars().count().max(1);
+    }
+    Span { file, line: line as u32, column: column as u32 + 1, len: len as u32 }
 }
 
 struct Builder<'a> {

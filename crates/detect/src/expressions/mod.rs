@@ -4,6 +4,7 @@
 //! Promises: an expression is a function of the row alone (`now()`, `random()` and the like are refused), and an
 //! error on one row (a division by zero, a cast that fails) is that row's error, not the batch's.
 
+mod bounds;
 mod catalog;
 mod paths;
 mod plan;

@@ -86,11 +86,18 @@ impl Planner {
         let planner = SqlToRel::new_with_options(catalog(), options);
         let logical = planner.sql_to_expr(parsed, &self.columns, &mut PlannerContext::new()).map_err(SqlError::from)?;
         check_deterministic(&logical)?;
+        super::bounds::check_sizes(&logical)?;
+        let casts = super::bounds::casts_of_text(&logical, &self.columns);
         let asks_known = asked_known(&logical).into_iter().collect();
         let reads: BTreeSet<String> = logical.column_refs().into_iter().map(|c| c.name.clone()).collect();
         let context = SimplifyContext::builder().with_schema(self.columns.clone()).build();
         let simplifier = ExprSimplifier::new(context);
         let mut logical = simplifier.coerce(logical, &self.columns).map_err(SqlError::from)?;
+        if let Some(name) = super::bounds::casts_of_text(&logical, &self.columns).into_iter().find(|c| !casts.contains(c)) {
+            return Err(SqlError::text(format!(
+                "`{name}` is text and is used as a number, which fails for every value that is none: compare with a text ('404'), or write `try_cast({name} as bigint)`"
+            )));
+        }
         if let Some(target) = target {
             use datafusion_expr::ExprSchemable;
             let own = logical.get_type(&*self.columns).map_err(SqlError::from)?;
@@ -116,6 +123,8 @@ impl Planner {
         let columns = DFSchema::try_from(input_schema.clone()).map_err(SqlError::from)?;
         let physical = create_physical_expr(logical, &columns, &ExecutionProps::new(), &PhysicalPlanningContext::default())
             .map_err(SqlError::from)?;
+        let physical = super::bounds::fail_on_overflow(physical).map_err(SqlError::from)?;
+        try_on_nulls(&physical, &input_schema)?;
         let data_type = physical.data_type(&input_schema).map_err(SqlError::from)?;
         Ok(Expression { physical, data_type, inputs: inputs.into(), input_schema, reads, asks_known })
     }
@@ -174,6 +183,15 @@ impl Expression {
             }
         }
     }
+}
+
+/// What fails on a row of nulls is wrong in the expression itself, a pattern too large to compile for example.
+fn try_on_nulls(physical: &Arc<dyn PhysicalExpr>, schema: &SchemaRef) -> Result<(), SqlError> {
+    let columns = schema.fields().iter().map(|f| new_null_array(f.data_type(), 1)).collect();
+    let options = RecordBatchOptions::new().with_row_count(Some(1));
+    let batch =
+        RecordBatch::try_new_with_options(schema.clone(), columns, &options).map_err(|e| SqlError::text(e.to_string()))?;
+    physical.evaluate(&batch).map(drop).map_err(SqlError::from)
 }
 
 fn check_deterministic(expr: &Expr) -> Result<(), SqlError> {

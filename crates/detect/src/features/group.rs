@@ -85,8 +85,12 @@ impl Group {
                 }
             }
         }
-        if !windowed.is_empty() {
-            group.parts.insert(0, window_part(&windowed));
+        // A log is as long as its measures say, so measures that say different things have different logs.
+        while let Some(limit) = windowed.first().map(|(_, _, m, _)| m.spec.window.exact_up_to) {
+            let (together, others): (Vec<_>, Vec<_>) =
+                windowed.into_iter().partition(|(_, _, m, _)| m.spec.window.exact_up_to == limit);
+            group.parts.push(window_part(&together));
+            windowed = others;
         }
         Ok(group)
     }

@@ -75,7 +75,7 @@ pub(super) fn plan_measure(spec: &MeasureSpec, argument: Option<&DataType>) -> R
             aggregate(Aggregate::StdDev, ValueKind::Float)
         }
         K::Min | K::Max => {
-            numbers("min` and `max")?;
+            numbers(if spec.kind == K::Min { "min" } else { "max" })?;
             match (spec.kind == K::Min, is_int) {
                 (true, true) => aggregate(Aggregate::MinInt, ValueKind::Int),
                 (false, true) => aggregate(Aggregate::MaxInt, ValueKind::Int),

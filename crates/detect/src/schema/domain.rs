@@ -37,7 +37,10 @@ impl Domain {
         let mut domain = Domain::default();
         let numeric = matches!(of, FieldType::Int | FieldType::Float);
         let textual = matches!(of, FieldType::Text | FieldType::Ip | FieldType::Json);
-        if let Some(values) = &config.one_of {
+        if let (Some(values), FieldType::Timestamp | FieldType::List(_)) = (&config.one_of, of) {
+            let span = values.first().map_or_else(Default::default, |v| v.span);
+            report.error(span, format!("`one_of` is for text, numbers and bools, the field is {of}"));
+        } else if let Some(values) = &config.one_of {
             let mut set = HashSet::new();
             for value in values {
                 match canonical(of, &value.value) {
@@ -75,7 +78,10 @@ impl Domain {
             }
         }
         if let Some(length) = &config.length {
-            if textual || matches!(of, FieldType::List(_)) {
+            let (low, high) = length.value;
+            if low.zip(high).is_some_and(|(low, high)| low > high) {
+                report.error(length.span, "the least length is above the greatest");
+            } else if textual || matches!(of, FieldType::List(_)) {
                 domain.length = Some((length.value.0.unwrap_or(0) as usize, length.value.1.map_or(usize::MAX, |n| n as usize)));
             } else {
                 report.error(length.span, format!("`length` is for text and lists, the field is {of}"));
@@ -99,12 +105,20 @@ impl Domain {
             DataType::Int64 => {
                 let values = values.as_primitive::<Int64Type>();
                 rows.for_each(|i| {
-                    self.number(values.value(i) as f64, || values.value(i).to_string(), |why| found(i as u32, why))
+                    let value = values.value(i);
+                    let inside = |(low, high): (f64, f64)| {
+                        // As whole numbers, for a float does not tell 2^53 from 2^53 + 1. (The cast saturates.)
+                        i128::from(value) >= low.ceil() as i128 && i128::from(value) <= high.floor() as i128
+                    };
+                    self.number(inside, || value.to_string(), |why| found(i as u32, why));
                 });
             }
             DataType::Float64 => {
                 let values = values.as_primitive::<Float64Type>();
-                rows.for_each(|i| self.number(values.value(i), || values.value(i).to_string(), |why| found(i as u32, why)));
+                rows.for_each(|i| {
+                    let value = values.value(i);
+                    self.number(|(low, high)| (low..=high).contains(&value), || value.to_string(), |why| found(i as u32, why));
+                });
             }
             DataType::Utf8View => {
                 let values = values.as_string_view();
@@ -122,9 +136,9 @@ impl Domain {
         }
     }
 
-    fn number(&self, value: f64, text: impl Fn() -> String, mut found: impl FnMut(String)) {
+    fn number(&self, inside: impl Fn((f64, f64)) -> bool, text: impl Fn() -> String, mut found: impl FnMut(String)) {
         if let Some((low, high)) = self.range
-            && !(low..=high).contains(&value)
+            && !inside((low, high))
         {
             found(format!("{} is not between {low} and {high}", text()));
         }

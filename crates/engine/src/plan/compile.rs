@@ -3,13 +3,13 @@
 use super::columns::{Columns, Standard};
 use super::sql;
 use super::*;
-use crate::config::{EventConfig, LATENESS, PipelineConfig, SinkEntry, inline_schema};
+use crate::config::{EventConfig, LATENESS, PipelineConfig, SinkEntry, given, inline_schema};
 use crate::project::Reader;
 use arrow_schema::{DataType, Field, Schema};
 use ouzel_connect::codecs::JsonCodec;
 use ouzel_core::path::Step;
 use ouzel_core::units::TimeSpan;
-use ouzel_core::{FieldType, Path, Report, Span, Spanned, limits};
+use ouzel_core::{FieldType, Lenient, Path, Report, Span, Spanned, limits};
 use ouzel_detect::expressions::{Planner, raw_paths};
 use ouzel_detect::features::{PlannedMeasure, WindowDefaults};
 use ouzel_detect::schema::{Policy, SchemaConfig, check_name};
@@ -36,6 +36,7 @@ impl Plan {
         let (schema, schema_text) = schema(&event.value, event.span, codec.as_ref(), reader, report)?;
 
         let mut c = Compiler {
+            problems_before,
             report,
             columns: Columns::default(),
             fields: Vec::new(),
@@ -177,6 +178,8 @@ fn schema(
 }
 
 struct Compiler<'r> {
+    /// Errors told before this pipeline.
+    problems_before: usize,
     report: &'r mut Report,
     columns: Columns,
     fields: Vec<FieldPlan>,
@@ -335,15 +338,15 @@ impl Compiler<'_> {
             );
         }
         let id = event.id.as_ref().and_then(|id| self.field_named(id, "the event's id is a field"));
-        if let (Some(span), None) = (&event.duplicates_within, &event.id) {
+        if let (Some(span), None) = (given(&event.duplicates_within), &event.id) {
             self.report.error(span.span, "`duplicates_within` needs the event's `id`").hint("for example `id: request_id`");
         }
-        if let Some(ahead) = &event.ahead {
+        if let Some(ahead) = given(&event.ahead) {
             self.report
                 .warn(ahead.span, "`ahead` has no effect: this source records no ingestion time to compare with")
                 .hint("an event dated far ahead is scored in its own window and moves nothing else");
         }
-        let micros = |t: &Option<Spanned<TimeSpan>>| t.as_ref().map(|t| t.value.micros());
+        let micros = |t: &Option<Lenient<Spanned<TimeSpan>>>| given(t).map(|t| t.value.micros());
         Some(EventPlan {
             time: time?,
             id,
@@ -355,10 +358,8 @@ impl Compiler<'_> {
 
     fn groups(&mut self, config: &PipelineConfig, event: &EventConfig, standard: Standard) -> Vec<GroupPlan> {
         let defaults = WindowDefaults {
-            lateness: event.lateness.as_ref().map_or(LATENESS, |l| l.value).micros(),
-            exact_up_to: event
-                .exact_up_to
-                .as_ref()
+            lateness: given(&event.lateness).map_or(LATENESS, |l| l.value).micros(),
+            exact_up_to: given(&event.exact_up_to)
                 .map_or(limits::EXACT_UP_TO, |n| usize::try_from(n.value).unwrap_or(usize::MAX)),
         };
         // Features read fields, lookups and quality: what is known before any state is touched.
@@ -490,6 +491,8 @@ impl Compiler<'_> {
             let mut columns = Vec::new();
             let chosen = match &entry.columns.columns {
                 Some(chosen) => chosen.0.clone(),
+                // A name that is wrong was told where it is given.
+                None if self.report.count(ouzel_core::Severity::Error) > self.problems_before => Vec::new(),
                 None => {
                     let quoted = |n: &str| Spanned::nowhere(format!("\"{n}\""));
                     self.columns.names().map(|n| (Spanned::nowhere(n.to_string()), quoted(n))).collect()

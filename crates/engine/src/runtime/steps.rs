@@ -8,6 +8,8 @@ use arrow_array::builder::{ListBuilder, StringViewBuilder};
 use arrow_array::cast::AsArray;
 use arrow_array::types::TimestampMicrosecondType;
 use arrow_array::{Array, ArrayRef, BooleanArray, Date32Array, RecordBatch, RecordBatchOptions, StringViewArray};
+use arrow_schema::DataType;
+use ouzel_connect::codecs::read_text;
 use ouzel_core::{Chunk, Column, Decode, Decoded, Error, FieldType, Lookup, Malformed, Result};
 use ouzel_detect::expressions::Failed;
 use ouzel_detect::features::ids;
@@ -136,33 +138,21 @@ fn select(plan: &Plan, decoded: &[Column], rows: usize) -> Result<Vec<(usize, Fi
     Ok(made)
 }
 
-/// Brings an expression's result to the field's type.
+/// Brings an expression's result to the field's type: text, numbers and truth values are read as a codec of text reads
+/// them, so that a cast never changes a value silently.
 fn fit(of: &FieldType, values: ArrayRef, bad: &mut Vec<Malformed>) -> Result<ArrayRef> {
-    let mut fitted = values.clone();
-    if *values.data_type() != of.arrow() {
-        fitted = arrow_cast::cast(&values, &of.arrow()).map_err(|e| Error::internal(e.to_string()))?;
-        let lost = (0..values.len()).filter(|r| values.is_valid(*r) && fitted.is_null(*r));
-        bad.extend(lost.map(|r| Malformed {
-            row: r as u32,
-            reason: format!("`{}` is no {of}", arrow_cast::display::array_value_to_string(&values, r).unwrap_or_default()),
-        }));
+    let from = values.data_type();
+    let is_text = matches!(from, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View);
+    if *from == of.arrow() && !matches!(of, FieldType::Ip | FieldType::Json) {
+        return Ok(values);
     }
-    if *of == FieldType::Ip {
-        let text = fitted.as_string_view();
-        let mut builder = StringViewBuilder::with_capacity(text.len());
-        for (row, address) in text.iter().enumerate() {
-            match address.map(str::parse::<std::net::IpAddr>) {
-                None => builder.append_null(),
-                Some(Ok(ip)) => builder.append_value(ip.to_string()),
-                Some(Err(_)) => {
-                    bad.push(Malformed { row: row as u32, reason: format!("`{}` is no ip", address.unwrap_or_default()) });
-                    builder.append_null();
-                }
-            }
-        }
-        fitted = Arc::new(builder.finish());
+    let cast = |to: &DataType| arrow_cast::cast(&values, to).map_err(|e| Error::internal(e.to_string()));
+    if is_text || from.is_numeric() || *from == DataType::Boolean {
+        let mut column = read_text(cast(&DataType::Utf8View)?.as_string_view(), of);
+        bad.append(&mut column.malformed);
+        return Ok(column.values);
     }
-    Ok(fitted)
+    cast(&of.arrow())
 }
 
 fn quality_columns(plan: &Plan, batch: &mut Batch, malformed: &[(u32, usize, String)], implausible: &[(u32, usize, String)]) {

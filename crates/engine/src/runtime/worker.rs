@@ -75,9 +75,17 @@ impl<'a, 'r> Worker<'a, 'r> {
         if reading.ended || control.stop.load(Relaxed) || self.running.failed() {
             return Ok(None);
         }
-        let Some(chunk) = reading.source.next()? else {
-            reading.ended = true;
-            return Ok(None);
+        let chunk = match reading.source.next() {
+            Ok(Some(chunk)) => chunk,
+            Ok(None) => {
+                reading.ended = !control.stop.load(Relaxed);
+                return Ok(None);
+            }
+            Err(e) => {
+                reading.ended = true;
+                self.running.end_early(e);
+                return Ok(None);
+            }
         };
         reading.bytes = reading.source.progress();
         let number = reading.next;

@@ -2,7 +2,7 @@
 //! beside any other pipeline.
 
 use crate::log::{Log, Shape, Step, log, shapes, steps};
-use crate::measures::{Group, groups};
+use crate::measures::{Group, Kind, groups};
 use crate::model::{self, Cell, Fates, Row};
 use crate::project::{Cuts, Folder, How, Settings, plan};
 use ouzel_engine::{PipelineSummary, Plan};
@@ -14,11 +14,11 @@ use std::sync::Arc;
 
 const SECOND: i64 = 1_000_000;
 const SETTINGS: [Settings; 5] = [
-    Settings { lateness: 0, duplicates_within: None, quarantines: false },
-    Settings { lateness: 5 * SECOND, duplicates_within: Some(30 * SECOND), quarantines: false },
-    Settings { lateness: 120 * SECOND, duplicates_within: Some(600 * SECOND), quarantines: false },
-    Settings { lateness: 5 * SECOND, duplicates_within: None, quarantines: true },
-    Settings { lateness: 86_400 * SECOND, duplicates_within: Some(SECOND), quarantines: false },
+    Settings { lateness: 0, duplicates_within: None, quarantines: false, exact_up_to: None },
+    Settings { lateness: 5 * SECOND, duplicates_within: Some(30 * SECOND), quarantines: false, exact_up_to: None },
+    Settings { lateness: 120 * SECOND, duplicates_within: Some(600 * SECOND), quarantines: false, exact_up_to: None },
+    Settings { lateness: 5 * SECOND, duplicates_within: None, quarantines: true, exact_up_to: None },
+    Settings { lateness: 86_400 * SECOND, duplicates_within: Some(SECOND), quarantines: false, exact_up_to: None },
 ];
 
 /// Pipelines of all measures, one for each of the settings.
@@ -28,9 +28,9 @@ struct Pipelines {
 }
 
 impl Pipelines {
-    fn new() -> Pipelines {
+    fn new(exact_up_to: Option<usize>) -> Pipelines {
         let groups = groups();
-        let plans = SETTINGS.iter().map(|settings| plan(&groups, settings)).collect();
+        let plans = SETTINGS.iter().map(|settings| plan(&groups, &Settings { exact_up_to, ..*settings })).collect();
         Pipelines { groups, plans }
     }
 }
@@ -55,7 +55,7 @@ fn cases() -> impl Strategy<Value = Case> {
 
 #[test]
 fn rows_are_those_of_the_model_under_every_cut_and_thread_count() {
-    let pipelines = Pipelines::new();
+    let pipelines = Pipelines::new(None);
     let folder = Folder::new();
     let (events, late, duplicates, runs) = (Counter::new(0), Counter::new(0), Counter::new(0), Counter::new(0));
     let name = "the model, cuts and threads";
@@ -86,7 +86,7 @@ fn rows_are_those_of_the_model_under_every_cut_and_thread_count() {
             events.set(events.get() + fates.delivered);
             late.set(late.get() + fates.late);
             duplicates.set(duplicates.get() + fates.duplicate);
-            runs.set(runs.get() + 1 + once.len());
+            runs.set(runs.get() + 1 + hows(*seed).len());
             Ok(())
         },
     );
@@ -100,10 +100,48 @@ fn rows_are_those_of_the_model_under_every_cut_and_thread_count() {
     );
 }
 
+/// Five ways to run a log.
+fn hows(seed: u64) -> [How; 5] {
+    [
+        How { cuts: Cuts::Each, threads: 2 },
+        How { cuts: Cuts::OneOf(2, seed), threads: 1 },
+        How { cuts: Cuts::OneOf(3, seed.rotate_left(16)), threads: 3 },
+        How { cuts: Cuts::OneOf(8, seed.rotate_left(32)), threads: 4 },
+        How { cuts: Cuts::OneOf(64, seed.rotate_left(48)), threads: 5 },
+    ]
+}
+
+/// Past `exact_up_to` results are near, and as much the same under every cut. Counts are never too low, and too high by no more
+/// than the events of the tiles at the window's ends.
+#[test]
+fn tiles_are_the_same_under_every_cut_and_thread_count() {
+    let pipelines = Pipelines::new(Some(4));
+    let mut wider = groups();
+    for measure in wider.iter_mut().flat_map(|group| &mut group.measures) {
+        measure.slack = measure.within() / 256;
+    }
+    let folder = Folder::new();
+    let counts = Counter::new(0);
+    let show = |(case, _): &(Case, u64)| format!("{:?} {:?}\n{:?}", case.shape, SETTINGS[case.settings], case.log());
+    check("tiles, cuts and threads", 60, &(cases(), any::<u64>()), show, |(case, seed)| {
+        let (log, settings, plan) = (case.log(), &SETTINGS[case.settings], &pipelines.plans[case.settings]);
+        folder.write(&log.ndjson());
+        let (straight, _) = run(&folder, plan, How { cuts: Cuts::None, threads: 1 })?;
+        let exact = model::run(&log, &pipelines.groups, settings).0;
+        let wide = model::run(&log, &wider, settings).0;
+        counts.set(counts.get() + compare_counts(&pipelines.groups, &exact, &wide, &straight)?);
+        for how in hows(*seed) {
+            same_bytes(&straight, &run(&folder, plan, how)?.0, &format!("{how:?}"))?;
+        }
+        Ok(())
+    });
+    println!("  {} counts are not exact, and within a tile", counts.get());
+}
+
 /// A source has one partition today, so what may interleave is two pipelines in one process.
 #[test]
 fn a_pipeline_beside_it_changes_nothing() {
-    let pipelines = Pipelines::new();
+    let pipelines = Pipelines::new(None);
     let folders = [Folder::new(), Folder::new()];
     let show = |pair: &(Case, Case)| format!("{:?}\nbeside\n{:?}", pair.0.log(), pair.1.log());
     check("two pipelines at once", 60, &(cases(), cases()), show, |(a, b)| {
@@ -191,6 +229,26 @@ fn compare(groups: &[Group], expected: &[Row], found: &str) -> Result<(), TestCa
         }
     }
     Ok(())
+}
+
+/// Gives how many counts differ from the exact ones.
+fn compare_counts(groups: &[Group], exact: &[Row], wide: &[Row], found: &str) -> Result<u64, TestCaseError> {
+    let mut inexact = 0;
+    for ((exact, wide), found) in exact.iter().zip(wide).zip(found.lines()) {
+        let found: Value = serde_json::from_str(found).map_err(|e| TestCaseError::fail(e.to_string()))?;
+        let columns = groups.iter().flat_map(|g| &g.measures).flat_map(|m| m.columns().into_iter().map(move |c| (m, c)));
+        for (((measure, name), low), high) in columns.zip(&exact.features).zip(&wide.features) {
+            // Null below `min_events`.
+            let count = |cell: &Cell| if let Cell::Int(n) = cell { *n } else { 0 };
+            let found = found[&name].as_i64().unwrap_or(0);
+            if measure.kind == Kind::Count && !(count(low)..=count(high)).contains(&found) {
+                let (event, yaml) = (exact.event.seq, measure.yaml());
+                return Err(TestCaseError::fail(format!("event {event}, {yaml}: expected {low:?} to {high:?}, found {found}")));
+            }
+            inexact += u64::from(measure.kind == Kind::Count && found != count(low));
+        }
+    }
+    Ok(inexact)
 }
 
 fn compare_fates(expected: &Fates, summary: &PipelineSummary) -> Result<(), TestCaseError> {

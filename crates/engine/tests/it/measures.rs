@@ -56,6 +56,8 @@ pub struct Measure {
     pub within: Option<Span>,
     pub condition: Where,
     pub min_events: usize,
+    /// Microseconds by which the model takes the window longer, at both ends.
+    pub slack: i64,
 }
 
 /// Measures of one key.
@@ -117,8 +119,15 @@ pub fn groups() -> Vec<Group> {
     let mut by_one = Vec::new();
     let mut by_two = Vec::new();
     for (i, (kind, of)) in KINDS.into_iter().enumerate() {
-        let measure =
-            |name: String| Measure { name, kind, of, within: Some(SHORT[i % 3]), condition: Where::Always, min_events: 0 };
+        let measure = |name: String| Measure {
+            name,
+            kind,
+            of,
+            within: Some(SHORT[i % 3]),
+            condition: Where::Always,
+            min_events: 0,
+            slack: 0,
+        };
         by_one.push(measure(format!("a{i}")));
         by_one.push(Measure {
             within: Some(SHORT[(i + 1) % 3]),
@@ -131,7 +140,8 @@ pub fn groups() -> Vec<Group> {
     }
     // Its window is longer than any log, so that all events of the key count for `min_events`.
     let kind = Kind::Ewma(Span("90d", DAYS_90));
-    let slow = Measure { name: "d0".into(), kind, of: Of::All, within: None, condition: Where::KindIsNotX, min_events: 3 };
+    let slow =
+        Measure { name: "d0".into(), kind, of: Of::All, within: None, condition: Where::KindIsNotX, min_events: 3, slack: 0 };
     let count = Measure { name: "d1".into(), kind: Kind::Count, within: Some(SHORT[1]), ..slow.clone() };
     vec![
         Group { by: &["who"], measures: by_one },

@@ -187,7 +187,7 @@ fn float(value: f64) -> Cell {
 /// `of_key`: all events of the key that have arrived, `own` the last.
 fn measured(measure: &Measure, own: &Event, of_key: &[&Event]) -> Vec<Cell> {
     let within = measure.within();
-    let in_window = |t: i64| own.t - within < t && t <= own.t;
+    let in_window = |t: i64| own.t - within - measure.slack < t && t <= own.t + measure.slack;
     let all: Vec<(i64, Value)> = of_key.iter().filter_map(|e| Some((e.t, counted(measure, e)?))).collect();
     let own_value = counted(measure, own);
     // The counted events of the window, own included, in order of arrival.

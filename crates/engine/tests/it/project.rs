@@ -18,6 +18,8 @@ pub struct Settings {
     pub duplicates_within: Option<i64>,
     /// Too late events are quarantined, not delivered.
     pub quarantines: bool,
+    /// `None`: the default, which no log here reaches.
+    pub exact_up_to: Option<usize>,
 }
 
 /// The plan of a pipeline with these measures, from `in.ndjson` to `out.ndjson`, in whichever folder it runs.
@@ -32,6 +34,9 @@ pub fn plan(groups: &[Group], settings: &Settings) -> Arc<Plan> {
     }
     if settings.quarantines {
         yaml += "  too_late: quarantine\n";
+    }
+    if let Some(entries) = settings.exact_up_to {
+        yaml += &format!("  exact_up_to: {entries}\n");
     }
     yaml += "  fields: { seq: int, t: timestamp, id: text, who: text, place: text, kind: text, code: int, big: int, amount: float, ok: bool }\n";
     yaml += "features:\n";

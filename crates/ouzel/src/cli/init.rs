@@ -1,5 +1,6 @@
 //! `ouzel init`
 
+use super::terminal::say;
 use super::{Exit, schema};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -23,13 +24,13 @@ pub fn run(args: &Args) -> Exit {
     match make(&args.dir) {
         Ok(()) => {
             let dir = args.dir.display();
-            println!("made {dir}: web traffic with attacks in it");
+            say(&format!("made {dir}: web traffic with attacks in it"));
             for (file, _) in FILES {
-                println!("  {file}");
+                say(&format!("  {file}"));
             }
-            println!(
+            say(&format!(
                 "\nnext:\n  ouzel run -p {dir}        score a million requests\n  ouzel test -p {dir}       run its specs\n  ouzel validate -p {dir}   after each change"
-            );
+            ));
             Exit::Ok
         }
         Err(e) => {

@@ -1,11 +1,11 @@
 //! `ouzel run`
 
 use super::progress::ProgressLine;
-use super::terminal::{bytes, count, errors_have_colour, output_has_colour, paint};
+use super::terminal::{self, bytes, count, errors_have_colour, output_has_colour, paint};
 use super::validate::load;
 use super::{Exit, Format};
 use anstyle::AnsiColor;
-use ouzel_engine::{Control, Options, PipelineSummary, Project};
+use ouzel_engine::{Control, Ended, Options, PipelineSummary, Project};
 use serde_json::{Map, json};
 use std::path::Path;
 
@@ -36,7 +36,7 @@ pub fn run(root: &Path, args: &Args, format: Format) -> Exit {
         }
     };
     if format == Format::Json {
-        println!("{}", json!({ "pipelines": summaries }));
+        terminal::say(&json!({ "pipelines": summaries }).to_string());
     }
     exit
 }
@@ -56,12 +56,16 @@ fn run_all(
         let result = ouzel_engine::run(&pipeline.plan, &project.root, project.lake(), &options, control, &mut |p| line.show(p));
         line.clear();
         match result {
-            Ok(summary) => {
+            Ok(Ended { summary, error }) => {
                 if format == Format::Text {
                     eprint!("{}", describe(&pipeline.name, &summary, errors_have_colour()));
                 }
                 let interrupted = summary.interrupted;
                 summaries.insert(pipeline.name.clone(), json!(summary));
+                if let Some(e) = error {
+                    eprintln!("{}: {}: {e}", paint("error", AnsiColor::Red, errors_have_colour()), pipeline.name);
+                    return Exit::from(&e);
+                }
                 if interrupted {
                     return Exit::Interrupted;
                 }

@@ -1,6 +1,7 @@
 //! `ouzel schema`
 
 use super::Exit;
+use super::terminal::say;
 use ouzel_detect::schema::SchemaConfig;
 use ouzel_engine::config::{PipelineConfig, ProjectConfig, SinkColumns};
 use schemars::{JsonSchema, schema_for};
@@ -19,17 +20,17 @@ pub fn run(root: &Path, args: &Args) -> Exit {
     if args.kind.as_deref() == Some("reference") {
         let titles = ["`ouzel.yaml`", "`pipelines/*.yaml`", "`schemas/*.yaml`"];
         let files: Vec<(&str, &Value)> = titles.into_iter().zip(all.iter().map(|(_, schema)| schema)).collect();
-        print!("{}", super::reference::page(&files));
+        say(super::reference::page(&files).trim_end());
         return Exit::Ok;
     }
     if let Some(kind) = &args.kind {
         let schema = all.iter().find(|(name, _)| name == kind).map(|(_, schema)| schema);
-        println!("{:#}", schema.unwrap_or(&Value::Null));
+        say(&format!("{:#}", schema.unwrap_or(&Value::Null)));
         return Exit::Ok;
     }
     match write(root) {
         Ok(files) => {
-            files.iter().for_each(|f| println!("{f}"));
+            files.iter().for_each(|f| say(&format!("{f}")));
             Exit::Ok
         }
         Err(e) => {

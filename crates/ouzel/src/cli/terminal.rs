@@ -22,6 +22,20 @@ pub fn paint(text: &str, colour: AnsiColor, enabled: bool) -> String {
     format!("{style}{text}{style:#}")
 }
 
+/// Prints to standard output, with a line end. A reader that has gone ends the command quietly, a full disk loudly.
+pub fn say(text: &str) {
+    use std::io::{ErrorKind, Write};
+    let mut out = std::io::stdout().lock();
+    match writeln!(out, "{text}").and_then(|()| out.flush()) {
+        Ok(()) => {}
+        Err(e) if e.kind() == ErrorKind::BrokenPipe => std::process::exit(super::Exit::Ok as i32),
+        Err(e) => {
+            eprintln!("error: writing standard output: {e}");
+            std::process::exit(super::Exit::Unavailable as i32);
+        }
+    }
+}
+
 /// All problems of a report, as text.
 pub fn render(report: &Report, colour: bool) -> String {
     report.render(|severity, word| match severity {

@@ -1,6 +1,6 @@
 //! `ouzel test`
 
-use super::terminal::{errors_have_colour, paint, plural};
+use super::terminal::{errors_have_colour, paint, plural, say};
 use super::{Exit, Format};
 use anstyle::AnsiColor;
 use ouzel_engine::spec::{self, Outcome};
@@ -61,9 +61,11 @@ pub fn run(project: &Path, args: &Args, format: Format) -> Exit {
         }
     }
     match format {
-        Format::Json => println!("{}", json!({ "passed": passed, "failed": failed, "cases": results })),
-        Format::Text if args.bless => println!("{} case{} blessed where they differed", passed + failed, plural(passed + failed)),
-        Format::Text => println!("{passed} passed, {failed} failed"),
+        Format::Json => say(&format!("{}", json!({ "passed": passed, "failed": failed, "cases": results }))),
+        Format::Text if args.bless => {
+            say(&format!("{} case{} blessed where they differed", passed + failed, plural(passed + failed)))
+        }
+        Format::Text => say(&format!("{passed} passed, {failed} failed")),
     }
     if failed > 0 && !args.bless { Exit::SpecFailed } else { Exit::Ok }
 }

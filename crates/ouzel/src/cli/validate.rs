@@ -1,6 +1,6 @@
 //! `ouzel validate`
 
-use super::terminal::{errors_have_colour, plural, render};
+use super::terminal::{errors_have_colour, plural, render, say};
 use super::{Exit, Format, environment};
 use ouzel_core::{Report, Severity};
 use ouzel_engine::{Project, project};
@@ -29,7 +29,7 @@ pub fn run(root: &Path, args: &Args, format: Format) -> Exit {
         (Some(_), true) => Exit::Ok,
     };
     if format == Format::Json {
-        println!("{}", as_json(&report, &outside, exit == Exit::Ok));
+        say(&format!("{}", as_json(&report, &outside, exit == Exit::Ok)));
         return exit;
     }
     eprint!("{}", render(&report, errors_have_colour()));
@@ -39,7 +39,7 @@ pub fn run(root: &Path, args: &Args, format: Format) -> Exit {
     if let (Some(project), Exit::Ok) = (&project, exit) {
         let names: Vec<&str> = project.pipelines.iter().map(|p| p.name.as_str()).collect();
         let warned = if warnings > 0 { format!(", {warnings} warning{}", plural(warnings)) } else { String::new() };
-        println!("{}: valid ({}){warned}", project.name, names.join(", "));
+        say(&format!("{}: valid ({}){warned}", project.name, names.join(", ")));
     } else {
         let errors = errors + outside.len() as u64;
         eprintln!("{errors} error{}, {warnings} warning{}", plural(errors), plural(warnings));

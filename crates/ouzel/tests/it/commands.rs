@@ -87,3 +87,87 @@ fn generated_traffic_is_the_same_for_the_same_seed() {
     assert_eq!(a.lines().count(), 1_000);
     assert!(b.starts_with(&a));
 }
+
+#[test]
+fn a_run_never_writes_over_what_it_reads() {
+    let over = |sinks: &str, source: &str| {
+        let text = PIPELINE.replace("in.ndjson", source).replace("[{ file: { path: out.ndjson, columns: [ip, n, decision] } }]", sinks);
+        let folder = project(&text);
+        write(folder.path(), "in.ndjson", "{\"t\":1,\"ip\":\"10.0.0.1\"}\n");
+        let (output, _, err) = ouzel(&["run", "-p", &folder.path().display().to_string()], &[]);
+        assert_eq!(output.status.code(), Some(3), "{sinks}: {err}");
+        assert_eq!(std::fs::metadata(folder.path().join("in.ndjson")).expect("still there").len(), 24, "{sinks}");
+    };
+    over("[{ file: { path: in.ndjson } }]", "in.ndjson");
+    over("[{ file: { path: \"./pipelines/../in.ndjson\", format: ndjson } }]", "in.ndjson");
+    over("[{ file: { path: out.ndjson } }]", "*.ndjson");
+    over("[{ file: { path: out.ndjson } }, { file: { path: ./out.ndjson } }]", "in.ndjson");
+}
+
+#[test]
+fn a_run_that_fails_has_counts() {
+    let folder = project(PIPELINE);
+    let sink = "/dev/full";
+    if !Path::new(sink).exists() {
+        eprintln!("SKIPPED: there is no {sink} here");
+        return;
+    }
+    let text = PIPELINE.replace("out.ndjson", sink).replace("columns:", "format: ndjson, columns:");
+    write(folder.path(), "pipelines/web.yaml", &text);
+    write(folder.path(), "in.ndjson", &"{\"t\":1,\"ip\":\"10.0.0.1\"}\n".repeat(10));
+    let (output, out, err) = ouzel(&["run", "-p", &folder.path().display().to_string(), "--format", "json"], &[]);
+    assert_eq!(output.status.code(), Some(4), "{err}");
+    let last: serde_json::Value = serde_json::from_str(out.lines().last().expect("a last line")).expect("JSON");
+    let web = &last["pipelines"]["web"];
+    assert_eq!((web["received"].as_u64(), web["in_flight"].as_u64()), (Some(10), Some(10)), "{web}");
+    assert!(web["error"].as_str().is_some_and(|e| e.contains(sink)), "{web}");
+}
+
+#[test]
+fn full_standard_output_is_an_error_not_a_panic() {
+    let Ok(full) = std::fs::OpenOptions::new().write(true).open("/dev/full") else {
+        eprintln!("SKIPPED: there is no /dev/full here");
+        return;
+    };
+    let status = std::process::Command::new(env!("CARGO_BIN_EXE_ouzel"))
+        .args(["schema", "pipeline"])
+        .stdout(full)
+        .stderr(std::process::Stdio::null())
+        .status()
+        .expect("starts");
+    assert_eq!(status.code(), Some(4));
+}
+
+#[cfg(unix)]
+#[test]
+fn ctrl_c_ends_a_run_on_silent_input() {
+    use std::io::{Read, Write};
+    use std::process::{Command, Stdio};
+    let folder = project(&PIPELINE.replace("in.ndjson", "-"));
+    let mut child = Command::new(env!("CARGO_BIN_EXE_ouzel"))
+        .args(["run", "--format", "json", "-p", &folder.path().display().to_string()])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("starts");
+    let mut input = child.stdin.take().expect("piped");
+    input.write_all(b"{\"t\":1,\"ip\":\"10.0.0.1\"}\n").expect("written");
+    // The event is there and written at once, though the input stays open.
+    let out = folder.path().join("out.ndjson");
+    for _ in 0..2_000 {
+        if std::fs::read(&out).is_ok_and(|rows| rows.ends_with(b"\n")) {
+            break;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    assert!(std::fs::read(&out).is_ok_and(|rows| rows.ends_with(b"\n")), "a lone event waits for nothing");
+    let signal = Command::new("kill").args(["-INT", &child.id().to_string()]).status().expect("kill");
+    assert!(signal.success());
+    let status = child.wait().expect("ends");
+    assert_eq!(status.code(), Some(130));
+    let mut text = String::new();
+    child.stdout.take().expect("piped").read_to_string(&mut text).expect("read");
+    let last: serde_json::Value = serde_json::from_str(text.lines().last().expect("a last line")).expect("JSON");
+    assert_eq!(last["pipelines"]["web"]["delivered"], 1);
+    drop(input);
+}

@@ -1,0 +1,44 @@
+//! Reads a source that may be silent for long on a thread of its own, so that a run can be told to end meanwhile.
+
+use ouzel_core::{Chunk, Result, Source};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
+use std::time::Duration;
+
+pub struct Pump {
+    chunks: Receiver<Result<Chunk>>,
+    stop: Arc<AtomicBool>,
+}
+
+/// How long a run that is told to end goes on waiting.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+
+impl Pump {
+    /// The thread ends with the source, or with the process if the source never speaks again.
+    pub fn start(mut source: Box<dyn Source>, stop: Arc<AtomicBool>) -> Pump {
+        let (sender, chunks) = sync_channel(1);
+        std::thread::spawn(move || {
+            while let Some(next) = source.next().transpose() {
+                let failed = next.is_err();
+                if sender.send(next).is_err() || failed {
+                    return;
+                }
+            }
+        });
+        Pump { chunks, stop }
+    }
+}
+
+impl Source for Pump {
+    fn next(&mut self) -> Result<Option<Chunk>> {
+        loop {
+            match self.chunks.recv_timeout(LOOK_EVERY) {
+                Ok(next) => return next.map(Some),
+                Err(RecvTimeoutError::Disconnected) => return Ok(None),
+                Err(RecvTimeoutError::Timeout) if self.stop.load(Relaxed) => return Ok(None),
+                Err(RecvTimeoutError::Timeout) => {}
+            }
+        }
+    }
+}
