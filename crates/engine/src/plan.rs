@@ -3,6 +3,7 @@
 
 mod columns;
 mod compile;
+mod prune;
 mod sql;
 
 pub use columns::Standard;

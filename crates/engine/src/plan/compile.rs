@@ -1,5 +1,7 @@
 //! From configuration to plan. Goes on after each problem, so that all are told.
 
+mod fields;
+
 use super::columns::{Columns, Standard};
 use super::sql;
 use super::*;
@@ -7,13 +9,12 @@ use crate::config::{EventConfig, LATENESS, PipelineConfig, SinkEntry, given, inl
 use crate::project::Reader;
 use arrow_schema::{DataType, Field, Schema};
 use ouzel_connect::codecs::JsonCodec;
-use ouzel_core::path::Step;
 use ouzel_core::units::TimeSpan;
-use ouzel_core::{FieldType, Lenient, Path, Report, Span, Spanned, limits};
-use ouzel_detect::expressions::{Planner, raw_paths};
+use ouzel_core::{Lenient, Report, Span, Spanned, limits};
+use ouzel_detect::expressions::Planner;
 use ouzel_detect::features::{PlannedMeasure, WindowDefaults};
-use ouzel_detect::schema::{Policy, SchemaConfig, check_name};
-use std::collections::{BTreeMap, HashSet};
+use ouzel_detect::schema::{SchemaConfig, check_name};
+use std::collections::HashSet;
 use std::sync::Arc;
 
 impl Plan {
@@ -59,7 +60,7 @@ impl Plan {
             .filter_map(|(name, sql)| Some((name.value.clone(), sql::condition(&fields_planner, sql, c.report)?)))
             .collect();
         let condition = config.condition.as_ref().and_then(|sql| sql::condition(&fields_planner, sql, c.report));
-        let mut lookups = c.lookups(config);
+        let lookups = c.lookups(config);
         let event_plan = c.event(&event.value);
         let standard = Standard::add(&mut c.columns, c.report);
         let groups = c.groups(config, &event.value, standard);
@@ -73,29 +74,12 @@ impl Plan {
         }
 
         let (source, codec, event_plan, select) = (source?.value.clone(), codec?, event_plan?, select?);
-        let Compiler { report, columns, mut fields, wanted, .. } = c;
+        let Compiler { report, columns, fields, wanted, .. } = c;
         if report.count(ouzel_core::Severity::Error) > problems_before {
             return None;
         }
-        let needed = needed(
-            columns.len(),
-            &fields,
-            &conditions,
-            condition.as_ref(),
-            &lookups,
-            &event_plan,
-            standard,
-            &groups,
-            &scores,
-            decision.as_ref(),
-            &sinks,
-        );
-        for lookup in &mut lookups {
-            lookup.wanted = lookup.outputs.iter().map(|o| needed[*o]).collect();
-        }
-        lookups.retain(|l| l.wanted.contains(&true));
-        let (wanted, select) = drop_unneeded(&mut fields, wanted, select, &needed);
-        Some(Plan {
+        let needed = vec![false; columns.len()];
+        let mut plan = Plan {
             name: name.to_string(),
             version: version(&[text, &schema_text]),
             source,
@@ -114,7 +98,9 @@ impl Plan {
             scores,
             decision,
             sinks,
-        })
+        };
+        plan.prune();
+        Some(plan)
     }
 }
 
@@ -191,103 +177,6 @@ struct Compiler<'r> {
 impl Compiler<'_> {
     fn planner(&self) -> Option<Planner> {
         Planner::new(self.columns.schema()).ok()
-    }
-
-    /// One column per declared field. Those that `select` overrides are not decoded.
-    fn declare_fields(&mut self, schema: &SchemaConfig, config: &PipelineConfig) {
-        let spans: BTreeMap<&str, Span> = schema.fields.0.iter().map(|(n, _)| (n.value.as_str(), n.span)).collect();
-        for spec in schema.fields(self.report) {
-            let span = spans.get(spec.name.as_str()).copied().unwrap_or_default();
-            self.columns.add(&spec.name, spec.first_type().arrow(), span, self.report);
-            let overridden = config.select.0.iter().any(|(name, _)| name.value == spec.name);
-            let decoded = (!overridden).then(|| {
-                self.wanted.push(Wanted { path: Path::key(spec.name.clone()), types: spec.types.clone(), any_text: false });
-                self.wanted.len() - 1
-            });
-            self.fields.push(FieldPlan { spec, decoded, other: None });
-        }
-    }
-
-    /// Expressions over declared fields and paths into the raw record.
-    fn select(&mut self, config: &PipelineConfig) -> Option<Select> {
-        let mut select = Select::default();
-        let mut schema: Vec<Field> = Vec::new();
-        for (i, field) in self.fields.iter().enumerate() {
-            if let Some(decoded) = field.decoded {
-                select.inputs.push(decoded);
-                schema.push(self.columns.field(i).clone());
-            }
-        }
-        let declared: HashSet<String> = schema.iter().map(|f| f.name().clone()).collect();
-        let mut raw: Vec<(Path, String)> = Vec::new();
-        for (_, sql) in &config.select.0 {
-            for path in raw_paths(&sql.value).unwrap_or_default() {
-                let is_field =
-                    path.0.first().is_some_and(|step| matches!(step, Step::Key(k) if declared.contains(&k.to_ascii_lowercase())));
-                if is_field || raw.iter().any(|(p, _)| *p == path) {
-                    continue;
-                }
-                let column = format!("${path}");
-                schema.push(Field::new(&column, DataType::Utf8View, true));
-                self.wanted.push(Wanted { path: path.clone(), types: vec![FieldType::Text], any_text: true });
-                select.inputs.push(self.wanted.len() - 1);
-                raw.push((path, column));
-            }
-        }
-        let planner = Planner::new(Arc::new(Schema::new(schema))).ok()?;
-        let column_of = |path: &Path| raw.iter().find(|(p, _)| p == path).map(|(_, column)| column.clone());
-        for (name, sql) in &config.select.0 {
-            check_name(name, self.report);
-            let expression = match planner.plan_with_paths(&sql.value, &column_of) {
-                Ok(expression) => expression,
-                Err(e) => {
-                    sql::tell(&planner, Some(&sql.value), sql.span, e, self.report);
-                    continue;
-                }
-            };
-            let field = match self.fields.iter().position(|f| f.spec.name == name.value) {
-                Some(field) => {
-                    self.check_select_type(field, &expression, name.span);
-                    field
-                }
-                None => {
-                    let Some(of) = field_type(expression.data_type()) else {
-                        self.report
-                            .error(
-                                sql.span,
-                                format!(
-                                    "`{}` is {}: no type a field can have",
-                                    name.value,
-                                    ouzel_detect::describe(expression.data_type())
-                                ),
-                            )
-                            .hint("cast it, for example `cast(... as text)`");
-                        continue;
-                    };
-                    self.columns.add(&name.value, of.arrow(), name.span, self.report);
-                    self.fields.push(FieldPlan { spec: FieldSpec::plain(name.value.clone(), of), decoded: None, other: None });
-                    self.fields.len() - 1
-                }
-            };
-            select.made.push((field, expression));
-        }
-        Some(select)
-    }
-
-    fn check_select_type(&mut self, field: usize, expression: &Expression, span: Span) {
-        let to = self.fields[field].spec.first_type().arrow();
-        let from = expression.data_type();
-        if *from != to && !arrow_cast::can_cast_types(from, &to) {
-            self.report.error(
-                span,
-                format!(
-                    "`{}` is declared {}, the expression is {}",
-                    self.fields[field].spec.name,
-                    self.fields[field].spec.first_type(),
-                    ouzel_detect::describe(from)
-                ),
-            );
-        }
     }
 
     fn lookups(&mut self, config: &PipelineConfig) -> Vec<LookupPlan> {
@@ -512,103 +401,4 @@ impl Compiler<'_> {
         }
         plans
     }
-}
-
-/// The field type of an expression's type.
-fn field_type(of: &DataType) -> Option<FieldType> {
-    Some(match of {
-        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => FieldType::Text,
-        of if of.is_integer() => FieldType::Int,
-        of if of.is_floating() || of.is_decimal() => FieldType::Float,
-        DataType::Boolean => FieldType::Bool,
-        DataType::Timestamp(..) | DataType::Date32 | DataType::Date64 => FieldType::Timestamp,
-        DataType::List(item) | DataType::LargeList(item) => match field_type(item.data_type())? {
-            FieldType::List(_) => return None,
-            of => FieldType::List(Box::new(of)),
-        },
-        _ => return None,
-    })
-}
-
-/// Which columns somebody reads.
-#[allow(clippy::too_many_arguments, reason = "it looks at every part of a plan, once")]
-fn needed(
-    columns: usize,
-    fields: &[FieldPlan],
-    conditions: &[(String, Expression)],
-    condition: Option<&Expression>,
-    lookups: &[LookupPlan],
-    event: &EventPlan,
-    standard: Standard,
-    groups: &[GroupPlan],
-    scores: &[(usize, Expression)],
-    decision: Option<&DecisionPlan>,
-    sinks: &[SinkPlan],
-) -> Vec<bool> {
-    let mut needed = vec![false; columns];
-    let mut mark = |of: &[usize]| of.iter().for_each(|c| needed[*c] = true);
-    for sink in sinks {
-        sink.columns.iter().chain(&sink.condition).for_each(|e| mark(e.inputs()));
-    }
-    if let Some(decision) = decision {
-        mark(&decision.decision.reads());
-        // Counted in the summary.
-        mark(&[decision.decision_column]);
-    }
-    groups.iter().for_each(|g| mark(&g.group.reads()));
-    mark(&[event.time]);
-    event.id.filter(|_| event.duplicates_within.is_some()).iter().for_each(|id| mark(&[*id]));
-    condition.iter().for_each(|e| mark(e.inputs()));
-    for (column, expression) in scores.iter().rev() {
-        if needed[*column] {
-            expression.inputs().iter().for_each(|c| needed[*c] = true);
-        }
-    }
-    for lookup in lookups {
-        if lookup.outputs.iter().any(|o| needed[*o]) {
-            needed[lookup.of] = true;
-        }
-    }
-    let told = needed[standard.reasons];
-    let implausible = told || needed[standard.implausible];
-    if implausible {
-        conditions.iter().for_each(|(_, e)| e.inputs().iter().for_each(|c| needed[*c] = true));
-    }
-    let malformed = told || needed[standard.malformed] || needed[standard.raw];
-    for (i, field) in fields.iter().enumerate() {
-        let judged = field.spec.on_malformed != Policy::Keep
-            || (field.spec.on_implausible != Policy::Keep && !field.spec.domain.is_empty());
-        if malformed || judged || (implausible && !field.spec.domain.is_empty()) || field.other.is_some_and(|o| needed[o]) {
-            needed[i] = true;
-        }
-    }
-    needed
-}
-
-/// Decodes only what is needed: fields somebody reads, and what the expressions of needed fields read.
-fn drop_unneeded(fields: &mut [FieldPlan], wanted: Vec<Wanted>, select: Select, needed: &[bool]) -> (Vec<Wanted>, Select) {
-    let made: Vec<(usize, Expression)> = select.made.into_iter().filter(|(field, _)| needed[*field]).collect();
-    let mut keep = vec![false; wanted.len()];
-    for (i, field) in fields.iter_mut().enumerate() {
-        match field.decoded {
-            Some(decoded) if needed[i] => keep[decoded] = true,
-            _ => {}
-        }
-    }
-    for (_, expression) in &made {
-        expression.inputs().iter().for_each(|c| keep[select.inputs[*c]] = true);
-    }
-    let mut place = vec![usize::MAX; wanted.len()];
-    let mut kept = Vec::new();
-    for (i, wanted) in wanted.into_iter().enumerate() {
-        if keep[i] {
-            place[i] = kept.len();
-            kept.push(wanted);
-        }
-    }
-    for (i, field) in fields.iter_mut().enumerate() {
-        field.decoded = field.decoded.filter(|_| needed[i]).map(|d| place[d]);
-    }
-    let inputs = select.inputs.iter().map(|d| place[*d]).collect();
-    (kept, Select { inputs, made })
 }

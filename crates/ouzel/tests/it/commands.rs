@@ -91,7 +91,8 @@ fn generated_traffic_is_the_same_for_the_same_seed() {
 #[test]
 fn a_run_never_writes_over_what_it_reads() {
     let over = |sinks: &str, source: &str| {
-        let text = PIPELINE.replace("in.ndjson", source).replace("[{ file: { path: out.ndjson, columns: [ip, n, decision] } }]", sinks);
+        let text =
+            PIPELINE.replace("in.ndjson", source).replace("[{ file: { path: out.ndjson, columns: [ip, n, decision] } }]", sinks);
         let folder = project(&text);
         write(folder.path(), "in.ndjson", "{\"t\":1,\"ip\":\"10.0.0.1\"}\n");
         let (output, _, err) = ouzel(&["run", "-p", &folder.path().display().to_string()], &[]);
