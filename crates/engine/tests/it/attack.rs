@@ -147,7 +147,7 @@ impl Source for Flood {
             let x = n.wrapping_mul(2_654_435_761) % 10_000 + 1;
             // Writing to a vector does not fail.
             let w = n % RECURRING;
-            let _ = if n % 10 == 0 {
+            let _ = if n.is_multiple_of(10) {
                 writeln!(lines, r#"{{"n":{n},"t":{t},"k":"a","v":"{v}","u":"often","w":{w},"x":{x}}}"#)
             } else {
                 writeln!(lines, r#"{{"n":{n},"t":{t},"k":"a","v":"{v}","u":"{v}","w":{w},"x":{x}}}"#)

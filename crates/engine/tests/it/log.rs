@@ -240,7 +240,7 @@ impl Event {
             match value {
                 Some(value) => out.push_str(&format!(",\"{name}\":{value}")),
                 // A field may be null or not there.
-                None if self.seq % 2 == 0 => out.push_str(&format!(",\"{name}\":null")),
+                None if self.seq.is_multiple_of(2) => out.push_str(&format!(",\"{name}\":null")),
                 None => {}
             }
         }

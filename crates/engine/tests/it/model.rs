@@ -248,7 +248,7 @@ fn seconds(micros: i64) -> f64 {
     micros as f64 / 1e6
 }
 
-fn tally<'v, 'e>(values: &'v [Value<'e>]) -> BTreeMap<Value<'e>, usize> {
+fn tally<'e>(values: &[Value<'e>]) -> BTreeMap<Value<'e>, usize> {
     let mut tally = BTreeMap::new();
     for value in values {
         *tally.entry(*value).or_default() += 1;

@@ -161,7 +161,7 @@ impl Cutter {
                 self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
                 let mixed = (self.random ^ seed).wrapping_mul(0xbf58_476d_1ce4_e5b9);
                 let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-                (mixed ^ (mixed >> 31)) % lines == 0
+                (mixed ^ (mixed >> 31)).is_multiple_of(lines)
             }
         }
     }
