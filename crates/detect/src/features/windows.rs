@@ -326,7 +326,7 @@ impl Tiled {
 }
 
 /// How far ahead of the row at hand its key's state, and then its log, are asked from memory.
-const AHEAD: [usize; 2] = [16, 8];
+const AHEAD: [usize; 2] = [24, 12];
 
 impl Measure for Windows {
     fn apply(&mut self, slots: usize, rows: &[Row], inputs: &[Input<'_>], outputs: &mut [Output]) {

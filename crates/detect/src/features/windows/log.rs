@@ -4,10 +4,12 @@
 use super::Entry;
 
 /// Entries are numbered from `begin` to `end`, wrapping; entry `n` lies at `n & mask`, in `stride` words:
-/// its time, its counts (two a word), its sums.
+/// its time, its counts (16 bits each, four a word), its sums.
 #[derive(Default)]
 pub(in crate::features) struct Log {
     words: Box<[u64]>,
+    /// Time of the first entry, so that looking whether it is dead touches nothing else.
+    oldest: i64,
     begin: u32,
     len: u32,
     /// Entries there is room for, less one; 0 entries if `words` is empty.
@@ -17,6 +19,13 @@ pub(in crate::features) struct Log {
 }
 
 const FIRST_ENTRIES: usize = 4;
+const COUNTS_PER_WORD: usize = 4;
+const COUNT_BITS: usize = 16;
+
+#[inline]
+fn count_of(word: u64, lane: usize) -> u16 {
+    (word >> (COUNT_BITS * (lane % COUNTS_PER_WORD))) as u16
+}
 
 impl Log {
     pub fn new(lanes: usize, sums: usize) -> Log {
@@ -37,7 +46,7 @@ impl Log {
     }
     #[inline]
     fn count_words(&self) -> usize {
-        (self.lanes as usize).div_ceil(2)
+        (self.lanes as usize).div_ceil(COUNTS_PER_WORD)
     }
     #[inline]
     fn stride(&self) -> usize {
@@ -55,8 +64,8 @@ impl Log {
     #[inline]
     pub fn lane(&self, number: u32, lane: usize, sum: Option<usize>) -> (u32, i64) {
         let at = self.at(number);
-        let count = (self.words[at + 1 + lane / 2] >> (32 * (lane % 2))) as u32;
-        (count, sum.map_or(0, |i| self.words[at + 1 + self.count_words() + i] as i64))
+        let count = count_of(self.words[at + 1 + lane / COUNTS_PER_WORD], lane);
+        (u32::from(count), sum.map_or(0, |i| self.words[at + 1 + self.count_words() + i] as i64))
     }
 
     /// Number of the first entry after time `t`.
@@ -95,22 +104,22 @@ impl Log {
         (count, total)
     }
 
-    /// Adds to the entry before number `at`, if it is of time `t` and nothing overflows.
+    /// Adds to the entry before number `at`, if it is of time `t` and nothing overflows. (Else there are two of one time.)
     pub fn merge(&mut self, at: u32, t: i64, row: &Entry) -> bool {
         if self.len == 0 || at == self.begin || self.time(at.wrapping_sub(1)) != t {
             return false;
         }
         let word = self.at(at.wrapping_sub(1));
         let sums_at = word + 1 + self.count_words();
-        let fits = row
-            .counts
-            .iter()
-            .enumerate()
-            .all(|(i, c)| ((self.words[word + 1 + i / 2] >> (32 * (i % 2))) as u32).checked_add(*c).is_some())
-            && row.sums.iter().enumerate().all(|(i, s)| (self.words[sums_at + i] as i64).checked_add(*s).is_some());
+        let counts_fit = row.counts.iter().enumerate().all(|(i, c)| {
+            let count = count_of(self.words[word + 1 + i / COUNTS_PER_WORD], i);
+            u32::from(count) + *c <= u32::from(u16::MAX)
+        });
+        let sums_fit = row.sums.iter().enumerate().all(|(i, s)| (self.words[sums_at + i] as i64).checked_add(*s).is_some());
+        let fits = counts_fit && sums_fit;
         if fits {
             for (i, c) in row.counts.iter().enumerate() {
-                self.words[word + 1 + i / 2] += u64::from(*c) << (32 * (i % 2));
+                self.words[word + 1 + i / COUNTS_PER_WORD] += u64::from(*c) << (COUNT_BITS * (i % COUNTS_PER_WORD));
             }
             for (i, s) in row.sums.iter().enumerate() {
                 self.words[sums_at + i] = self.words[sums_at + i].wrapping_add(*s as u64);
@@ -131,12 +140,15 @@ impl Log {
             self.words.copy_within(from..from + stride, to);
             number = number.wrapping_sub(1);
         }
+        if at == self.begin {
+            self.oldest = t;
+        }
         self.len += 1;
         let (word, count_words) = (self.at(at), self.count_words());
         self.words[word] = t as u64;
         self.words[word + 1..word + 1 + count_words].fill(0);
         for (i, c) in row.counts.iter().enumerate() {
-            self.words[word + 1 + i / 2] |= u64::from(*c) << (32 * (i % 2));
+            self.words[word + 1 + i / COUNTS_PER_WORD] |= u64::from(*c) << (COUNT_BITS * (i % COUNTS_PER_WORD));
         }
         for (i, s) in row.sums.iter().enumerate() {
             self.words[word + 1 + count_words + i] = *s as u64;
@@ -146,12 +158,15 @@ impl Log {
     /// Drops the entries at or before time `t`, and memory that is no longer needed.
     #[inline]
     pub fn drop_through(&mut self, t: i64) {
-        if self.len == 0 || self.time(self.begin) > t {
+        if self.len == 0 || self.oldest > t {
             return;
         }
-        while self.len > 0 && self.time(self.begin) <= t {
+        while self.len > 0 && self.oldest <= t {
             self.begin = self.begin.wrapping_add(1);
             self.len -= 1;
+            if self.len > 0 {
+                self.oldest = self.time(self.begin);
+            }
         }
         let room = self.mask as usize + 1;
         if room > 4 * FIRST_ENTRIES && (self.len as usize) < room / 8 {
