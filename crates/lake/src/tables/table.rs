@@ -21,6 +21,7 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::runtime::Runtime;
 
 /// Commits between checkpoints, which spare readers the single commits before them.
@@ -231,9 +232,9 @@ impl Table {
     fn write_version(&self, version: u64, bytes: &[u8]) -> Result<bool> {
         let log = self.log();
         let path = log.join(file_name(version));
-        let temporary = log.join(format!("_commit_{}-{:x}.json.tmp", std::process::id(), WallClock.now_us()));
-        let write = || -> io::Result<bool> {
-            let mut file = File::create_new(&temporary)?;
+        let temporary = log.join(temporary_name());
+        let mut file = File::create_new(&temporary).doing(|| format!("writing `{}`", temporary.display()))?;
+        let mut write = || -> io::Result<bool> {
             file.write_all(bytes)?;
             file.sync_all()?;
             match fs::hard_link(&temporary, &path) {
@@ -249,6 +250,12 @@ impl Table {
         sync_folder(&log)?;
         Ok(created)
     }
+}
+
+/// A name no other commit on its way has: not of another process, nor of another thread of this one at the same instant.
+fn temporary_name() -> String {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    format!("_commit_{}-{:x}-{}.json.tmp", std::process::id(), WallClock.now_us(), NEXT.fetch_add(1, Ordering::Relaxed))
 }
 
 fn file_name(version: u64) -> String {
@@ -274,4 +281,15 @@ fn encode(actions: Vec<Action>, operation: DeltaOperation, about: Value, transac
 
 fn from_delta(e: DeltaTableError) -> Error {
     Error::unavailable("the table's log").caused_by(e)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::temporary_name;
+
+    #[test]
+    fn commits_of_one_instant_have_names_of_their_own() {
+        let names: std::collections::HashSet<String> = (0..10_000).map(|_| temporary_name()).collect();
+        assert_eq!(names.len(), 10_000);
+    }
 }

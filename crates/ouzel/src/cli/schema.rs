@@ -30,7 +30,7 @@ pub fn run(root: &Path, args: &Args) -> Exit {
     }
     match write(root) {
         Ok(files) => {
-            files.iter().for_each(|f| say(&format!("{f}")));
+            files.iter().for_each(|f| say(f));
             Exit::Ok
         }
         Err(e) => {

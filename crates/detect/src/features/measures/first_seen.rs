@@ -212,20 +212,21 @@ impl Sketch for Seen {
         self.values.shrink_to_fit();
     }
 
-    /// Forgets the quarter of the values that has not been seen for longest.
+    /// Forgets the quarter of the values that has not been seen for longest; of those last seen in one tile, the ones seen
+    /// in the fewest tiles go first.
     fn coarsen(tiles: &mut Tiles<Seen>) -> bool {
         let mut seen: Vec<(u32, i64)> = Vec::new();
         for tile in &tiles.tiles {
             seen.extend(tile.sketch.values.iter().map(|value| (*value, tile.index)));
         }
         seen.sort_unstable();
-        let mut last: Vec<(i64, u32)> =
-            seen.chunk_by(|a, b| a.0 == b.0).filter_map(|of_value| of_value.last().map(|v| (v.1, v.0))).collect();
+        let mut last: Vec<(i64, usize, u32)> =
+            seen.chunk_by(|a, b| a.0 == b.0).filter_map(|of_value| of_value.last().map(|v| (v.1, of_value.len(), v.0))).collect();
         if last.len() * TILES_PER_VALUE < seen.len() {
             return false;
         }
         last.sort_unstable();
-        let mut forgotten: Vec<u32> = last[..last.len().div_ceil(4)].iter().map(|entry| entry.1).collect();
+        let mut forgotten: Vec<u32> = last[..last.len().div_ceil(4)].iter().map(|entry| entry.2).collect();
         forgotten.sort_unstable();
         for tile in &mut tiles.tiles {
             let values = &mut tile.sketch.values;
