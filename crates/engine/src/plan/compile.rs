@@ -297,14 +297,13 @@ impl Compiler<'_> {
                 measures.push(PlannedMeasure { name: name.value.clone(), spec, argument, condition });
                 spans.push(name.span);
             }
-            if by.len() != group.by.0.len() || by.is_empty() || measures.is_empty() {
-                continue;
-            }
             let name = group.by.0.iter().map(|n| n.value.as_str()).collect::<Vec<_>>().join(", ");
             let unknowable: Vec<(String, bool)> =
                 measures.iter().map(|m| (m.name.clone(), m.spec.window.min_events > 0)).collect();
-            match Group::new(name, by, measures) {
-                Ok(group) => {
+            let checkable = by.len() == group.by.0.len() && !by.is_empty() && !measures.is_empty();
+            match checkable.then(|| Group::new(name, by, measures)) {
+                None => {}
+                Some(Ok(group)) => {
                     let first = self.columns.len();
                     for output in group.outputs() {
                         let span = spans
@@ -315,8 +314,14 @@ impl Compiler<'_> {
                     self.may_be_unknown.extend(unknowable.into_iter().filter(|(_, unknown)| *unknown).map(|(n, _)| n));
                     plans.push(GroupPlan { group, first });
                 }
-                Err((i, why)) => {
+                Some(Err((i, why))) => {
                     self.report.error(spans[i], why);
+                }
+            }
+            // What is wrong was told: what reads these names is not wrong as well.
+            for (name, _) in &group.measure.0 {
+                if self.columns.position(&name.value).is_none() {
+                    self.columns.add(&name.value, DataType::Float64, name.span, self.report);
                 }
             }
         }
