@@ -1,4 +1,4 @@
-//! One error type. Its kind is what the engine does about it; an kind exists only if someone acts on it.
+//! One error type. Its kind is what the engine does about it; a kind exists only if someone acts on it.
 
 use std::fmt;
 

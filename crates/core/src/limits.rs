@@ -10,7 +10,7 @@ pub const DEPTH_MAX: usize = 128;
 pub const EXACT_UP_TO: usize = 65_536;
 /// Tiles per window once a measure is no longer exact.
 pub const TILES_PER_WINDOW: i64 = 256;
-/// Sketches of one measure and key, all tiles together.
+/// Sketches of one measure and key, all tiles together. (The window last summed from them comes on top.)
 pub const SKETCH_BYTES_MAX: usize = 64 << 10;
 /// Raw text kept with a quarantined or dead-lettered event.
 pub const KEPT_RAW_BYTES_MAX: usize = 64 << 10;

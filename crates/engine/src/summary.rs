@@ -19,9 +19,9 @@ pub struct PipelineSummary {
     pub in_flight: u64,
     /// Of the delivered: too late for their windows.
     pub late: u64,
-    /// Of the received: with at least one malformed field.
+    /// Of the received: with at least one malformed field, among the fields that somebody reads (others are not decoded).
     pub malformed: u64,
-    /// Of the received: with at least one implausible field.
+    /// The same for implausible ones.
     pub implausible: u64,
     /// Of the delivered, by decision.
     pub decisions: BTreeMap<String, u64>,
