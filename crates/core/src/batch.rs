@@ -16,6 +16,14 @@ pub struct Chunk {
     pub fault: Option<String>,
 }
 
+impl Chunk {
+    /// Without any record: nothing has come.
+    pub fn empty() -> Chunk {
+        let origin = Origin { name: "".into(), position: 0, header: None };
+        Chunk { partition: 0, origin, data: Buffer::from(&[]), fault: None }
+    }
+}
+
 /// Where a chunk comes from.
 #[derive(Debug, Clone)]
 pub struct Origin {

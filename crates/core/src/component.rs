@@ -12,6 +12,11 @@ pub trait Source: Send {
     fn progress(&self) -> Option<(u64, u64)> {
         None
     }
+    /// Where the next chunk begins, in words of this kind of source. `None` where it cannot be told just now.
+    fn position(&self) -> Option<String>;
+    /// Goes on from a position of an earlier source of the same log; called before the first `next`.
+    /// [`crate::Kind::Changed`] if what was read before is not what it was.
+    fn resume(&mut self, position: &str) -> Result<()>;
 }
 
 /// Finds where records end, without decoding them. One per open file.
@@ -46,11 +51,33 @@ pub trait Sink: Send {
     fn tick(&mut self) -> Result<()> {
         Ok(())
     }
+    /// What a commit needs of this sink, for all that has been written so far: the rows of the events before `offset`.
+    fn prepare(&mut self, _offset: u64) -> Result<Prepared> {
+        Ok(Prepared::default())
+    }
+    /// A sink that goes on may hold more than its commit knows of: the rows of the events before this offset.
+    fn holds(&self) -> u64 {
+        0
+    }
     /// Everything written is visible to others when this returns. No call follows.
     fn close(&mut self) -> Result<()>;
     /// Where the results lie, for people.
     fn location(&self) -> String;
 }
+
+/// A sink's part of a commit. A thread of its own runs `sync`, makes the commit, runs `publish`.
+#[derive(Default)]
+pub struct Prepared {
+    /// Kept in the commit; a sink that goes on from this commit is opened with it.
+    pub position: String,
+    /// Makes what was written durable.
+    pub sync: Option<Job>,
+    /// Makes it visible. Done again, it changes nothing: a sink that is opened from this commit does it first.
+    pub publish: Option<Job>,
+}
+
+/// Work for another thread.
+pub type Job = Box<dyn FnOnce() -> Result<()> + Send>;
 
 /// The part of a sink that runs on every thread at once.
 pub trait Encode: Send {

@@ -15,6 +15,8 @@ pub enum Kind {
     Unavailable,
     /// Someone else was first: read again and retry.
     Conflict,
+    /// What a run is to go on from is no longer what it was: refuse, and say what would work.
+    Changed,
     /// A bug of ours: stop.
     Internal,
 }

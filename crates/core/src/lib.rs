@@ -11,10 +11,11 @@ pub mod path;
 pub mod report;
 pub mod secret;
 pub mod units;
+pub mod wire;
 pub mod yaml;
 
 pub use batch::{Broken, Chunk, Column, Decoded, Malformed, Origin};
-pub use component::{Decode, Encode, Encoded, Framing, Lookup, Sink, Source};
+pub use component::{Decode, Encode, Encoded, Framing, Job, Lookup, Prepared, Sink, Source};
 pub use error::{Error, Kind, Result};
 pub use field::{FieldType, Wanted};
 pub use path::Path;

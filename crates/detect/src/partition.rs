@@ -1,6 +1,7 @@
 //! What one partition of a source knows of its own log: its clock, which ids have come already.
 
 use hashbrown::HashTable;
+use ouzel_core::wire::{Damaged, Taker, Wire};
 
 /// Event times that the clock looks at.
 const MEDIAN_OF: usize = 33;
@@ -52,6 +53,24 @@ impl EventClock {
     }
 }
 
+impl Wire for EventClock {
+    fn put(&self, out: &mut Vec<u8>) {
+        self.last.iter().for_each(|time| time.put(out));
+        self.seen.put(out);
+        self.next.put(out);
+        self.ordered.put(out);
+        self.now.put(out);
+    }
+    fn take(from: &mut Taker<'_>) -> Result<EventClock, Damaged> {
+        let mut last = [0; MEDIAN_OF];
+        for time in &mut last {
+            *time = from.take()?;
+        }
+        let clock = EventClock { last, seen: from.take()?, next: from.take()?, ordered: from.take()?, now: from.take()? };
+        if clock.next < MEDIAN_OF && clock.seen <= MEDIAN_OF && clock.ordered <= MEDIAN_OF { Ok(clock) } else { Err(Damaged) }
+    }
+}
+
 /// Ids seen, to drop a producer's retries: an event is a duplicate if one of the same id and a time less than `within`
 /// away was taken before it. Forgotten once the clock has passed the time by `within` and the lateness.
 pub struct Duplicates {
@@ -59,14 +78,18 @@ pub struct Duplicates {
     lateness: i64,
     taken: HashTable<(u128, i64)>,
     sweep_at: usize,
+    /// Taken since they were last written.
+    fresh: Vec<(u128, i64)>,
+    is_saved: bool,
 }
 
 /// Ids below which sweeping is not worth it.
 const SWEEP_FROM: usize = 1 << 14;
 
 impl Duplicates {
-    pub fn new(within: i64, lateness: i64) -> Duplicates {
-        Duplicates { within, lateness, taken: HashTable::new(), sweep_at: SWEEP_FROM }
+    /// `is_saved`: somebody calls [`Duplicates::save`] from time to time.
+    pub fn new(within: i64, lateness: i64, is_saved: bool) -> Duplicates {
+        Duplicates { within, lateness, taken: HashTable::new(), sweep_at: SWEEP_FROM, fresh: Vec::new(), is_saved }
     }
 
     /// True if the event is a duplicate; else it is taken. `clock` is the partition's clock before this event.
@@ -82,9 +105,38 @@ impl Duplicates {
         if self.taken.find(hash, |(i, t)| *i == id && near(*t)).is_some() {
             return true;
         }
-        // One id may stand several times, with times further apart than `within`.
-        self.taken.insert_unique(hash, (id, time), |(i, _)| *i as u64);
+        self.insert((id, time));
+        if self.is_saved {
+            self.fresh.push((id, time));
+        }
         false
+    }
+
+    /// Writes the ids taken since this was last called.
+    pub fn save(&mut self, out: &mut Vec<u8>) -> u64 {
+        self.fresh.iter().for_each(|taken| taken.put(out));
+        std::mem::take(&mut self.fresh).len() as u64
+    }
+
+    /// Takes back ids that were written, those not forgotten by now. `clock`: the partition's.
+    pub fn load(&mut self, mut from: Taker<'_>, clock: i64) -> Result<(), Damaged> {
+        while !from.is_empty() {
+            let taken: (u128, i64) = from.take()?;
+            if taken.1 > self.dead_at(clock) {
+                self.insert(taken);
+            }
+        }
+        Ok(())
+    }
+
+    /// An id of a time at or before this has no duplicates any more. `clock`: the partition's.
+    pub fn dead_at(&self, clock: i64) -> i64 {
+        clock.saturating_sub(self.within).saturating_sub(self.lateness)
+    }
+
+    /// One id may stand several times, with times further apart than `within`.
+    fn insert(&mut self, taken: (u128, i64)) {
+        self.taken.insert_unique(taken.0 as u64, taken, |(id, _)| *id as u64);
     }
 }
 
@@ -125,7 +177,7 @@ mod tests {
 
     #[test]
     fn retries_are_dropped_and_ids_forgotten() {
-        let mut ids = Duplicates::new(100, 10);
+        let mut ids = Duplicates::new(100, 10, false);
         assert!(!ids.is_duplicate(7, 1_000, 0));
         assert!(ids.is_duplicate(7, 1_000, 0));
         assert!(ids.is_duplicate(7, 1_099, 0));
@@ -133,7 +185,7 @@ mod tests {
         assert!(!ids.is_duplicate(8, 1_000, 0));
         // Whether it was swept or not, an entry older than the clock allows does not count.
         assert!(!ids.is_duplicate(8, 1_000, 1_110));
-        let mut ids = Duplicates::new(100, 10);
+        let mut ids = Duplicates::new(100, 10, false);
         for i in 0..1_000_000 {
             ids.is_duplicate(i as u128, i, i);
         }

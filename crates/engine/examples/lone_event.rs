@@ -44,6 +44,14 @@ impl Source for OneByOne {
         self.handed_over = Some(Instant::now());
         Ok(self.ready.pop_front())
     }
+
+    fn position(&self) -> Option<String> {
+        if self.ready.is_empty() { self.source.position() } else { None }
+    }
+
+    fn resume(&mut self, position: &str) -> Result<()> {
+        self.source.resume(position)
+    }
 }
 
 fn main() {
@@ -57,8 +65,8 @@ fn main() {
     let pipeline = project.select(std::slice::from_ref(name)).expect("a pipeline of that name")[0];
     let trips = Arc::new(Mutex::new(Vec::new()));
     let left: usize = events.parse().expect("a number of events");
-    let options = Options { threads: 1, colour: false };
-    run_recut(&pipeline.plan, &project.root, project.lake(), &options, &Control::default(), &mut |_| {}, &|source, _| {
+    let options = Options { threads: 1, fresh: true, ..Options::default() };
+    run_recut(&pipeline.plan, &project.place(), &options, &Control::default(), &|source, _| {
         Box::new(OneByOne { source, ready: VecDeque::new(), left, handed_over: None, trips: trips.clone() })
     })
     .expect("runs");

@@ -33,7 +33,7 @@ pub struct StoresConfig {
     /// Tables that pipelines write.
     #[serde(default)]
     pub lake: LakeStore,
-    /// What pipelines remember of keys.
+    /// What pipelines remember, and how far they are.
     #[serde(default)]
     pub state: StateStore,
 }
@@ -50,6 +50,8 @@ pub enum LakeStore {
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum StateStore {
+    /// A folder, relative to the project: a run goes on where the last one stopped, however it stopped.
+    Local(LocalStore),
     /// In memory: a run starts with none and leaves none.
     Memory(MemoryStore),
 }
@@ -74,9 +76,12 @@ impl Default for LakeStore {
 }
 impl Default for StateStore {
     fn default() -> StateStore {
-        StateStore::Memory(MemoryStore {})
+        StateStore::Local(LocalStore { path: STATE_FOLDER.into() })
     }
 }
+
+/// Where state lies if nothing is said, and where a pipeline without lasting state keeps what it sets aside.
+pub const STATE_FOLDER: &str = ".ouzel/state";
 
 /// A file of `pipelines/`: source, fields, lookups, features, scores, decision, sinks, in this order.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]

@@ -1,11 +1,13 @@
-//! Events that do not go on, kept with their reason and raw bytes: `.ouzel/quarantine/PIPELINE.ndjson` and
-//! `.ouzel/dead_letters/PIPELINE.ndjson`, one JSON object a line.
+//! Events that do not go on, kept with their reason and raw bytes: `quarantine.ndjson` and `dead_letters.ndjson` in the pipeline's
+//! folder of state, one JSON object a line.
 
+use crate::checkpoint::JournalLengths;
 use ouzel_core::error::{Result, ResultExt};
 use ouzel_core::limits::KEPT_RAW_BYTES_MAX;
+use ouzel_core::{Error, Kind};
 use serde_json::json;
 use std::fs::File;
-use std::io::{BufWriter, Write};
+use std::io::{BufWriter, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 /// An event set aside.
@@ -37,18 +39,29 @@ pub struct Journal {
 struct Lazy {
     path: PathBuf,
     file: Option<BufWriter<File>>,
+    bytes: u64,
 }
 
 impl Journal {
-    /// `root`: the project. What an earlier run set aside makes room: a run starts anew.
-    pub fn new(root: &Path, pipeline: &str) -> Journal {
-        let at = |kind: &str| Lazy { path: root.join(".ouzel").join(kind).join(format!("{pipeline}.ndjson")), file: None };
-        let journal = Journal { quarantine: at("quarantine"), dead_letters: at("dead_letters") };
-        for lazy in [&journal.quarantine, &journal.dead_letters] {
-            // If it cannot be removed, writing to it says so.
-            let _ = std::fs::remove_file(&lazy.path);
+    /// `folder`: of the pipeline's state. `keep`: bytes of what earlier runs set aside; what lies behind them is cut off.
+    pub fn open(folder: &Path, keep: JournalLengths) -> Result<Journal> {
+        Ok(Journal {
+            quarantine: Lazy::open(folder.join("quarantine.ndjson"), keep.quarantine)?,
+            dead_letters: Lazy::open(folder.join("dead_letters.ndjson"), keep.dead_letters)?,
+        })
+    }
+
+    /// What a commit needs: how long the files are, and what makes that durable.
+    pub fn prepare(&mut self) -> Result<(JournalLengths, Vec<File>)> {
+        let mut files = Vec::new();
+        for lazy in [&mut self.quarantine, &mut self.dead_letters] {
+            if let Some(file) = &mut lazy.file {
+                let doing = || format!("writing `{}`", lazy.path.display());
+                file.flush().doing(doing)?;
+                files.push(file.get_ref().try_clone().doing(doing)?);
+            }
         }
-        journal
+        Ok((JournalLengths { quarantine: self.quarantine.bytes, dead_letters: self.dead_letters.bytes }, files))
     }
 
     pub fn write(&mut self, event: &SetAside) -> Result<()> {
@@ -68,12 +81,14 @@ impl Journal {
         lazy.write_line(&line.to_string())
     }
 
-    /// The files that were written.
+    /// The files that hold anything.
     pub fn close(mut self) -> Result<Vec<String>> {
         let mut written = Vec::new();
         for lazy in [&mut self.quarantine, &mut self.dead_letters] {
             if let Some(mut file) = lazy.file.take() {
                 file.flush().and_then(|()| file.get_ref().sync_all()).doing(|| format!("writing `{}`", lazy.path.display()))?;
+            }
+            if lazy.bytes > 0 {
                 written.push(lazy.path.display().to_string());
             }
         }
@@ -82,6 +97,24 @@ impl Journal {
 }
 
 impl Lazy {
+    fn open(path: PathBuf, keep: u64) -> Result<Lazy> {
+        let doing = || format!("opening `{}`", path.display());
+        if keep == 0 {
+            return match std::fs::remove_file(&path) {
+                Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(e).doing(doing),
+                _ => Ok(Lazy { path, file: None, bytes: 0 }),
+            };
+        }
+        let mut file = File::options().write(true).open(&path).doing(doing)?;
+        let bytes = file.metadata().doing(doing)?.len();
+        if bytes < keep {
+            let message = format!("`{}` holds {bytes} bytes, of the {keep} that were committed to it", path.display());
+            return Err(Error::new(Kind::Changed, message));
+        }
+        file.set_len(keep).and_then(|()| file.seek(SeekFrom::End(0))).doing(doing)?;
+        Ok(Lazy { path, file: Some(BufWriter::new(file)), bytes: keep })
+    }
+
     fn write_line(&mut self, line: &str) -> Result<()> {
         let doing = || format!("writing `{}`", self.path.display());
         if self.file.is_none() {
@@ -91,6 +124,8 @@ impl Lazy {
             self.file = Some(BufWriter::new(File::create(&self.path).doing(doing)?));
         }
         let Some(file) = &mut self.file else { return Ok(()) };
-        file.write_all(line.as_bytes()).and_then(|()| file.write_all(b"\n")).doing(doing)
+        file.write_all(line.as_bytes()).and_then(|()| file.write_all(b"\n")).doing(doing)?;
+        self.bytes += line.len() as u64 + 1;
+        Ok(())
     }
 }

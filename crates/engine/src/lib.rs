@@ -1,6 +1,8 @@
 //! From a project directory to running pipelines. Owns the registry of components, the plan of a pipeline and every thread.
 
+pub mod checkpoint;
 pub mod config;
+pub mod fault;
 mod generation;
 pub mod journal;
 pub mod plan;
@@ -12,5 +14,5 @@ pub mod summary;
 
 pub use plan::Plan;
 pub use project::{Pipeline, Project};
-pub use runtime::{Control, Ended, Options, Progress, run};
-pub use summary::{PipelineSummary, SinkSummary};
+pub use runtime::{Control, Ended, Options, Place, Progress, run};
+pub use summary::{PipelineSummary, Resumed, SinkSummary};

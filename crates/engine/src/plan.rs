@@ -7,6 +7,7 @@ mod prune;
 mod sql;
 
 pub use columns::Standard;
+pub(crate) use compile::version;
 
 use crate::config::TooLate;
 use crate::registry::{CodecConfig, LookupConfig, SinkConfig, SourceConfig};
@@ -16,11 +17,14 @@ use ouzel_detect::decision::Decision;
 use ouzel_detect::expressions::Expression;
 use ouzel_detect::features::Group;
 use ouzel_detect::schema::FieldSpec;
+use std::collections::BTreeMap;
 
 pub struct Plan {
     pub name: String,
     /// Of the definitions: changes when the pipeline's file or its schema does.
     pub version: String,
+    /// What state depends on besides the log: a part of the definitions and its hash.
+    pub definitions: BTreeMap<String, String>,
     pub source: SourceConfig,
     pub codec: CodecConfig,
     /// What the decoder is asked for.

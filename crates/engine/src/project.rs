@@ -1,11 +1,14 @@
 //! A project directory, read and checked: everything that can be said without looking at files and servers outside.
 
-use crate::config::{LakeStore, PipelineConfig, ProjectConfig, SINK_COLUMN_KEYS, SinkColumns, SinkEntry};
+use crate::config::{
+    LakeStore, PipelineConfig, ProjectConfig, SINK_COLUMN_KEYS, STATE_FOLDER, SinkColumns, SinkEntry, StateStore,
+};
 use crate::plan::Plan;
+use crate::runtime::Place;
 use ouzel_core::yaml::{Node, Value, decode, parse};
 use ouzel_core::{Report, Span};
 use ouzel_detect::schema::SchemaConfig;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -15,6 +18,9 @@ pub struct Project {
     pub name: String,
     pub pipelines: Vec<Pipeline>,
     lake: PathBuf,
+    state: PathBuf,
+    /// State lasts beyond a run.
+    lasting: bool,
 }
 
 /// A planned pipeline.
@@ -68,7 +74,18 @@ pub fn load_with(root: &Path, env: &dyn Fn(&str) -> Option<String>, rewrite: &dy
     check_targets(&pipelines, &mut report);
     let Some(config) = config.filter(|_| !report.has_errors()) else { return (None, report) };
     let LakeStore::Local(lake) = &config.stores.lake;
-    let project = Project { root: root.to_path_buf(), name: config.name.value.clone(), pipelines, lake: root.join(&lake.path) };
+    let (state, lasting) = match &config.stores.state {
+        StateStore::Local(store) => (store.path.as_str(), true),
+        StateStore::Memory(_) => (STATE_FOLDER, false),
+    };
+    let project = Project {
+        root: root.to_path_buf(),
+        name: config.name.value.clone(),
+        pipelines,
+        lake: root.join(&lake.path),
+        state: root.join(state),
+        lasting,
+    };
     (Some(project), report)
 }
 
@@ -88,9 +105,15 @@ impl Project {
             })
             .collect()
     }
-    /// Folder of the lake's tables.
-    pub fn lake(&self) -> &Path {
-        &self.lake
+    /// Where its pipelines run.
+    pub fn place(&self) -> Place {
+        Place {
+            project: self.name.clone(),
+            root: self.root.clone(),
+            lake: self.lake.clone(),
+            state: self.state.clone(),
+            lasting: self.lasting,
+        }
     }
 }
 
@@ -197,7 +220,8 @@ impl Reader<'_> {
             .collect();
         let stem = file.trim_start_matches("pipelines/").rsplit_once('.').map_or(file, |(stem, _)| stem);
         let name = config.name.as_ref().map_or(stem, |n| n.value.as_str()).to_string();
-        let plan = Plan::compile(&name, &text, &config, sinks, self, report)?;
+        let mut plan = Plan::compile(&name, &text, &config, sinks, self, report)?;
+        plan.definitions.extend(definitions(&node));
         Some(Pipeline { name, file: file.to_string(), plan: Arc::new(plan) })
     }
 }
@@ -229,4 +253,53 @@ fn spell_out(mut pairs: Vec<(Node, Node)>) -> Vec<(Node, Node)> {
         }
     }
     pairs
+}
+
+/// What state depends on besides the log, part by part, each with a hash that comments and line breaks do not change. Scores, rules and
+/// sinks are not among it: they may change under a state.
+fn definitions(pipeline: &Node) -> BTreeMap<String, String> {
+    let mut parts = BTreeMap::new();
+    let Value::Map(pairs) = &pipeline.value else { return parts };
+    for (key, value) in pairs {
+        let Value::Scalar { text: key, .. } = &key.value else { continue };
+        match (key.as_str(), &value.value) {
+            ("codec" | "select" | "where" | "event" | "lookups", _) => _ = parts.insert(key.clone(), hash(value)),
+            // Which files there are is the position's matter.
+            ("source", Value::Map(source)) => {
+                let kinds: Vec<&Node> = source.iter().map(|(kind, _)| kind).collect();
+                parts.insert(key.clone(), kinds.into_iter().map(hash).collect());
+            }
+            ("features", Value::List(groups)) => {
+                for (at, group) in groups.iter().enumerate() {
+                    parts.insert(format!("features[{at}]"), hash(group));
+                }
+            }
+            _ => {}
+        }
+    }
+    parts
+}
+
+fn hash(node: &Node) -> String {
+    fn write(node: &Node, out: &mut String) {
+        match &node.value {
+            Value::Scalar { text, plain } => *out += &format!("{plain}{}:{text}", text.len()),
+            Value::List(items) => {
+                out.push('[');
+                items.iter().for_each(|item| write(item, out));
+                out.push(']');
+            }
+            Value::Map(pairs) => {
+                out.push('{');
+                pairs.iter().for_each(|(key, value)| {
+                    write(key, out);
+                    write(value, out);
+                });
+                out.push('}');
+            }
+        }
+    }
+    let mut text = String::new();
+    write(node, &mut text);
+    crate::plan::version(&[&text])
 }

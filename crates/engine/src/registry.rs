@@ -8,7 +8,7 @@ pub use ouzel_connect::sources::SourceConfig;
 use arrow_schema::SchemaRef;
 use ouzel_connect::sinks::{FileSink, StdoutSink};
 use ouzel_core::{Report, Result, Sink};
-use ouzel_lake::{LakeSink, Writer};
+use ouzel_lake::{Commits, LakeSink, Writer};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use std::path::PathBuf;
@@ -29,20 +29,55 @@ pub struct SinkContext {
     /// Where the lake's tables lie.
     pub lake: PathBuf,
     pub pipeline: String,
-    /// Position among the pipeline's sinks.
-    pub position: usize,
+    /// Which of the pipeline's sinks it is.
+    pub number: usize,
+    /// Part of every id.
+    pub generation: u32,
+    pub start: Start,
     /// The terminal shows colours.
     pub colour: bool,
 }
 
+/// How a sink begins.
+#[derive(Debug, Clone)]
+pub enum Start {
+    /// Nobody will go on from here.
+    ForOnce,
+    /// As the first of a generation, or from a position of its own.
+    Lasting(Option<String>),
+}
+
 impl SinkContext {
-    /// Identifies this sink in a table's transaction log.
+    /// Identifies this sink in a table's transaction log. Where runs go on from one another, each generation is a writer of its own.
     fn writer(&self) -> Writer {
-        Writer { app_id: format!("ouzel.{}.{}", self.pipeline, self.position), pipeline: self.pipeline.clone() }
+        let app_id = format!("ouzel.{}.{}", self.pipeline, self.number);
+        let app_id = match self.start {
+            Start::ForOnce => app_id,
+            Start::Lasting(_) => format!("{app_id}.{}", self.generation),
+        };
+        Writer { app_id, pipeline: self.pipeline.clone() }
+    }
+}
+
+impl SinkContext {
+    fn position(&self) -> Option<&str> {
+        match &self.start {
+            Start::Lasting(Some(position)) => Some(position),
+            _ => None,
+        }
     }
 }
 
 impl SinkConfig {
+    /// Which sink it is, across changes of the others.
+    pub fn key(&self) -> String {
+        match self {
+            SinkConfig::File(sink) => format!("file {}", sink.path.value),
+            SinkConfig::Lake(sink) => format!("lake {}", sink.table.value),
+            SinkConfig::Stdout(_) => "stdout".into(),
+        }
+    }
+
     pub fn kind(&self) -> &'static str {
         match self {
             SinkConfig::File(_) => "file",
@@ -80,8 +115,14 @@ impl SinkConfig {
 
     pub fn open(self, context: &SinkContext, schema: SchemaRef) -> Result<Box<dyn Sink>> {
         match self {
-            SinkConfig::File(sink) => sink.open(&context.root, schema, false),
-            SinkConfig::Lake(sink) => sink.open(&context.lake, schema, context.writer()),
+            SinkConfig::File(sink) => sink.open(&context.root, schema, context.position()),
+            SinkConfig::Lake(sink) => {
+                let commits = match &context.start {
+                    Start::ForOnce => Commits::Own,
+                    Start::Lasting(position) => Commits::Follow(position.as_deref()),
+                };
+                sink.open(&context.lake, schema, context.writer(), commits)
+            }
             SinkConfig::Stdout(sink) => sink.open(Box::new(std::io::stdout()), schema, context.colour),
         }
     }

@@ -6,35 +6,71 @@
 //! order, no queues, back-pressure by construction, and a lone event passes at once.
 
 mod batch;
+mod commit;
+mod open;
 mod places;
 mod pump;
 mod steps;
 mod turn;
 mod worker;
 
+use crate::checkpoint::{Section, SectionKind};
 use crate::journal::Journal;
 use crate::plan::Plan;
-use crate::registry::SinkContext;
-use crate::summary::{PipelineSummary, SinkSummary};
+use crate::summary::PipelineSummary;
 use batch::Counts;
+use commit::{Lasting, Request};
 use ouzel_core::clock::Stopwatch;
-use ouzel_core::error::ResultExt;
 use ouzel_core::{Error, Framing, Lookup, Result, Sink, Source};
-use ouzel_detect::features::{SHARDS, Shard};
+use ouzel_detect::features::Shard;
 use ouzel_detect::partition::{Duplicates, EventClock};
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::mpsc::Receiver;
 use std::sync::{Arc, Mutex, PoisonError};
 use turn::Turn;
 
 /// How to run.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Options {
     /// Threads that work on batches.
     pub threads: usize,
     /// The terminal shows colours.
     pub colour: bool,
+    /// Start anew, as the next generation, whatever state there is.
+    pub fresh: bool,
+    /// Pass over another process that holds the state.
+    pub take_over: bool,
+    /// Commit with each batch: for tests.
+    pub commit_each_batch: bool,
+    /// Stop dead after so many commits, as if killed: for tests.
+    pub die_after_commits: Option<u64>,
+}
+
+/// The message of a run that stopped as `die_after_commits` said.
+pub const STOPPED_DEAD: &str = "stopped dead, as told";
+
+/// Where a project's pipelines run.
+#[derive(Debug, Clone)]
+pub struct Place {
+    /// The project's name.
+    pub project: String,
+    /// Its directory.
+    pub root: PathBuf,
+    /// Folder of the lake's tables.
+    pub lake: PathBuf,
+    /// Folder of what pipelines remember; each has one in it.
+    pub state: PathBuf,
+    /// State lasts beyond a run.
+    pub lasting: bool,
+}
+
+impl Place {
+    /// A pipeline's folder of state.
+    pub fn of(&self, pipeline: &str) -> PathBuf {
+        self.state.join(pipeline)
+    }
 }
 
 /// Shared with whoever watches a run.
@@ -67,28 +103,13 @@ pub struct Ended {
 
 /// Runs a pipeline until its source ends or `control` says stop. `watch` is called a few times a second.
 /// `Err` if it could not begin.
-pub fn run(
-    plan: &Plan,
-    root: &Path,
-    lake: &Path,
-    options: &Options,
-    control: &Control,
-    watch: &mut dyn FnMut(Progress),
-) -> Result<Ended> {
-    run_until_end(plan, root, lake, options, control, watch, &|source, _| source)
+pub fn run(plan: &Plan, place: &Place, options: &Options, control: &Control, watch: &mut dyn FnMut(Progress)) -> Result<Ended> {
+    run_until_end(plan, place, options, control, watch, &|source, _| source)
 }
 
 /// [`run`], with the source's chunks cut in other places. `Err` if it failed in any way.
-pub fn run_recut(
-    plan: &Plan,
-    root: &Path,
-    lake: &Path,
-    options: &Options,
-    control: &Control,
-    watch: &mut dyn FnMut(Progress),
-    recut: Recut<'_>,
-) -> Result<PipelineSummary> {
-    let ended = run_until_end(plan, root, lake, options, control, watch, recut)?;
+pub fn run_recut(plan: &Plan, place: &Place, options: &Options, control: &Control, recut: Recut<'_>) -> Result<PipelineSummary> {
+    let ended = run_until_end(plan, place, options, control, &mut |_| {}, recut)?;
     match ended.error {
         None => Ok(ended.summary),
         Some(error) => Err(error),
@@ -97,21 +118,31 @@ pub fn run_recut(
 
 fn run_until_end(
     plan: &Plan,
-    root: &Path,
-    lake: &Path,
+    place: &Place,
     options: &Options,
     control: &Control,
     watch: &mut dyn FnMut(Progress),
     recut: Recut<'_>,
 ) -> Result<Ended> {
     let started = Stopwatch::start();
-    let running = Running::open(plan, root, lake, options, control, recut)?;
+    let running = Running::open(plan, place, options, control, recut)?;
     let finished = AtomicBool::new(false);
     std::thread::scope(|scope| {
+        let committer = running.lasting.as_ref().map(|lasting| {
+            let (sender, requests) = std::sync::mpsc::sync_channel(1);
+            *lasting.requests.lock().unwrap_or_else(PoisonError::into_inner) = Some(sender);
+            scope.spawn(|| running.make_commits(requests, options.die_after_commits))
+        });
         let workers: Vec<_> = (0..options.threads.max(1)).map(|_| scope.spawn(|| worker::run(&running, control))).collect();
         scope.spawn(|| {
-            for worker in workers {
-                if worker.join().is_err() {
+            for thread in workers {
+                if thread.join().is_err() {
+                    running.fail(Error::internal("a thread panicked"));
+                }
+            }
+            if let (Some(lasting), Some(committer)) = (&running.lasting, committer) {
+                lasting.requests.lock().unwrap_or_else(PoisonError::into_inner).take();
+                if committer.join().is_err() {
                     running.fail(Error::internal("a thread panicked"));
                 }
             }
@@ -127,6 +158,11 @@ fn run_until_end(
             }
         }
     });
+    if options.die_after_commits.is_some() && running.broken() {
+        // Nothing is finished, nothing closed.
+        let error = running.failure.into_inner().unwrap_or_else(PoisonError::into_inner);
+        return Err(error.unwrap_or_else(|| Error::internal("stopped dead")));
+    }
     Ok(running.close(&started, control))
 }
 
@@ -135,21 +171,29 @@ pub(in crate::runtime) struct Running<'a> {
     plan: &'a Plan,
     /// Part of every id: how often the pipeline has started anew.
     generation: u32,
+    /// `None` where state ends with the run.
+    lasting: Option<Lasting>,
     source: Mutex<Reading>,
     lookups: Mutex<Vec<Box<dyn Lookup>>>,
     partition: Turn<Partition>,
     groups: Vec<Vec<Turn<Shard>>>,
     output: Turn<Writing>,
     encoders: Mutex<Vec<Vec<Box<dyn ouzel_core::Encode>>>>,
+    /// By sink: it has the rows of the events before this offset.
+    holds: Vec<u64>,
     received: AtomicU64,
     delivered: AtomicU64,
     failure: Mutex<Option<Error>>,
+    /// What has been read could not be finished: there is nothing to commit any more.
+    broken: AtomicBool,
 }
 
 struct Reading {
     source: Box<dyn Source>,
     next: u64,
     ended: bool,
+    /// Chunks have come since the last commit was begun.
+    uncommitted: bool,
     bytes: Option<(u64, u64)>,
 }
 
@@ -170,69 +214,13 @@ struct Writing {
 }
 
 impl<'a> Running<'a> {
-    fn open(
-        plan: &'a Plan,
-        root: &Path,
-        lake: &Path,
-        options: &Options,
-        control: &Control,
-        recut: Recut<'_>,
-    ) -> Result<Running<'a>> {
-        let codec = plan.codec.clone();
-        let framing = plan.codec.clone();
-        let source = plan
-            .source
-            .clone()
-            .open(root, Box::new(move || framing.framing()))
-            .doing(|| format!("opening the source of `{}`", plan.name))?;
-        let source = if plan.source.may_be_silent() { Box::new(pump::Pump::start(source, control.stop.clone())) } else { source };
-        places::check(plan, root)?;
-        let source = recut(source, Box::new(move || codec.framing()));
-        // Where no output carries an id or is added to what was there, nothing need be remembered.
-        let keeps = plan.is_needed(plan.standard.id) || plan.sinks.iter().any(|s| s.config.is_added_to());
-        let generation = if keeps { crate::generation::next(root, &plan.name)? } else { 0 };
-        let lookups = plan.lookups.iter().map(|l| l.config.open(root, &l.wanted)).collect::<Result<Vec<_>>>()?;
-        let sinks = open_sinks(plan, root, lake, options)?;
-        let mut encoders = Vec::new();
-        for _ in 0..options.threads.max(1) {
-            encoders.push(sinks.iter().map(|s| s.encoder()).collect::<Result<Vec<_>>>()?);
-        }
-        let summary = PipelineSummary {
-            version: plan.version.clone(),
-            generation,
-            sinks: plan
-                .sinks
-                .iter()
-                .zip(&sinks)
-                .map(|(p, s)| SinkSummary { kind: p.config.kind().into(), location: s.location(), ..SinkSummary::default() })
-                .collect(),
-            ..PipelineSummary::default()
-        };
-        let duplicates = plan.event.duplicates_within.map(|within| Duplicates::new(within, plan.event.lateness));
-        Ok(Running {
-            plan,
-            generation,
-            source: Mutex::new(Reading { source, next: 0, ended: false, bytes: None }),
-            lookups: Mutex::new(lookups),
-            partition: Turn::new(Partition { clock: EventClock::default(), duplicates, next_offset: 0 }),
-            groups: plan.groups.iter().map(|g| (0..SHARDS).map(|_| Turn::new(g.group.shard())).collect()).collect(),
-            output: Turn::new(Writing {
-                sinks,
-                journal: Journal::new(root, &plan.name),
-                summary,
-                counts: Counts::default(),
-                decisions: BTreeMap::new(),
-            }),
-            encoders: Mutex::new(encoders),
-            received: AtomicU64::new(0),
-            delivered: AtomicU64::new(0),
-            failure: Mutex::new(None),
-        })
-    }
-
     /// The first failure is the run's; every thread that waits for a turn is let go.
     fn fail(&self, error: Error) {
         self.failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+        self.broken.store(true, Relaxed);
+        if let Some(lasting) = &self.lasting {
+            lasting.cut.break_off();
+        }
         self.partition.break_off();
         self.groups.iter().flatten().for_each(Turn::break_off);
         self.output.break_off();
@@ -241,6 +229,49 @@ impl<'a> Running<'a> {
     /// The source failed: what was read before is finished as at its end.
     fn end_early(&self, error: Error) {
         self.failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+    }
+
+    fn broken(&self) -> bool {
+        self.broken.load(Relaxed)
+    }
+
+    /// Makes commits as they come, until all batches are through.
+    fn make_commits(&self, requests: Receiver<Request>, die_after: Option<u64>) {
+        let Some(lasting) = &self.lasting else { return };
+        for request in requests {
+            if self.broken() {
+                continue;
+            }
+            if let Err(e) = lasting.commit(self, request) {
+                self.fail(e);
+            } else if die_after.is_some_and(|n| lasting.made.load(Relaxed) >= n) {
+                self.fail(Error::internal(STOPPED_DEAD));
+            }
+        }
+    }
+
+    /// Commits what the last commit does not have.
+    fn commit_rest(&mut self) -> Result<()> {
+        let Some(lasting) = &self.lasting else { return Ok(()) };
+        let (source, uncommitted) = {
+            let reading = self.source.lock().unwrap_or_else(PoisonError::into_inner);
+            (reading.source.position(), reading.uncommitted)
+        };
+        let state = self.partition.visit(Partition::state);
+        let is_last = lasting.last.lock().unwrap_or_else(PoisonError::into_inner).source == source;
+        if !uncommitted && is_last {
+            return Ok(());
+        }
+        let mut sections = Vec::new();
+        for (group, shards) in self.groups.iter().enumerate() {
+            for shard in shards {
+                let mut payload = Vec::new();
+                let entries = shard.visit(|shard| shard.save(&mut payload));
+                sections.push(Section { kind: SectionKind::Keys(group as u32), entries, payload });
+            }
+        }
+        let request = self.output.visit(|output| output.request(source, state, sections))?;
+        lasting.commit(self, request)
     }
 
     fn failed(&self) -> bool {
@@ -265,8 +296,9 @@ impl<'a> Running<'a> {
     }
 
     /// Closes what is open, whatever has happened, and counts.
-    fn close(self, started: &Stopwatch, control: &Control) -> Ended {
-        let mut error = self.failure.into_inner().unwrap_or_else(PoisonError::into_inner);
+    fn close(mut self, started: &Stopwatch, control: &Control) -> Ended {
+        let last = if self.broken() { Ok(()) } else { self.commit_rest() };
+        let mut error = self.failure.into_inner().unwrap_or_else(PoisonError::into_inner).or(last.err());
         let Writing { sinks, journal, mut summary, counts, decisions } = self.output.into_inner();
         for mut sink in sinks {
             if let Err(e) = sink.close() {
@@ -295,21 +327,11 @@ impl<'a> Running<'a> {
         if summary.in_flight > 0 && error.is_none() {
             error = Some(Error::internal(format!("{} events have no fate", summary.in_flight)));
         }
+        summary.commits = self.lasting.as_ref().map_or(0, |lasting| lasting.made.load(Relaxed));
         summary.seconds = started.seconds();
         let reading = self.source.into_inner().unwrap_or_else(PoisonError::into_inner);
         summary.interrupted = control.stop.load(Relaxed) && !reading.ended;
         summary.error = error.as_ref().map(ToString::to_string);
         Ended { summary, error }
     }
-}
-
-fn open_sinks(plan: &Plan, root: &Path, lake: &Path, options: &Options) -> Result<Vec<Box<dyn Sink>>> {
-    let context = |position| SinkContext {
-        root: PathBuf::from(root),
-        lake: PathBuf::from(lake),
-        pipeline: plan.name.clone(),
-        position,
-        colour: options.colour,
-    };
-    plan.sinks.iter().enumerate().map(|(i, sink)| sink.config.clone().open(&context(i), sink.schema.clone())).collect()
 }

@@ -11,11 +11,13 @@
 //! ````
 //!
 //! A heading of the second level begins a new case; files given before the first are every case's. Each case runs straight,
-//! one event at a time and in random cuts on several threads: the rows must be the same each time.
+//! one event at a time and in random cuts on several threads, and killed at every commit and gone on with: rows and counts must be the
+//! same each time.
 
 mod cut;
 mod markdown;
 mod run;
 
+pub use cut::Cuts;
 pub use markdown::{Case, Spec, parse};
 pub use run::{Outcome, bless, files, run_case};

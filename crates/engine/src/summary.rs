@@ -1,10 +1,11 @@
 //! What a run did, so that every event is accounted for.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// One pipeline's run. received = delivered + filtered + duplicate + quarantined + dead_lettered + in_flight.
-#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+/// One pipeline's run, and those before it that it goes on from. received = delivered + filtered + duplicate + quarantined + dead_lettered + in_flight.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct PipelineSummary {
     /// Events read; an undecodable stretch of bytes counts as one.
     pub received: u64,
@@ -36,7 +37,11 @@ pub struct PipelineSummary {
     pub generation: u32,
     /// Version of the definitions.
     pub version: String,
-    /// Wall time.
+    /// Where this run went on from, if it did.
+    pub resumed: Option<Resumed>,
+    /// Commits that this run has made.
+    pub commits: u64,
+    /// Wall time of this run.
     pub seconds: f64,
     /// What ended it before its time.
     pub error: Option<String>,
@@ -44,8 +49,23 @@ pub struct PipelineSummary {
     pub interrupted: bool,
 }
 
+/// What a run goes on from.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Resumed {
+    /// Number of the commit.
+    pub commit: u64,
+    /// Events that runs before had received.
+    pub events: u64,
+    /// Where in the source, for people.
+    pub source: String,
+    /// What is not as it was, for people.
+    pub notes: Vec<String>,
+}
+
 /// One sink of it. offered = delivered + filtered + dead_lettered.
-#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct SinkSummary {
     pub kind: String,
     /// Where the results lie.

@@ -2,4 +2,4 @@
 
 pub mod tables;
 
-pub use tables::{LakeSink, Writer};
+pub use tables::{Commits, LakeSink, Writer};

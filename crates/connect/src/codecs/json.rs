@@ -58,7 +58,7 @@ impl Decode for JsonDecoder {
         let valid = lines::is_utf8(data);
         let mut at = 0;
         loop {
-            while data.get(at).is_some_and(u8::is_ascii_whitespace) {
+            while data.get(at).is_some_and(is_blank) {
                 at += 1;
             }
             if at == data.len() {
@@ -71,6 +71,11 @@ impl Decode for JsonDecoder {
             };
         }
     }
+}
+
+/// Whitespace as RFC 8259 has it: no form feed.
+fn is_blank(byte: &u8) -> bool {
+    matches!(byte, b' ' | b'\t' | b'\n' | b'\r')
 }
 
 impl JsonDecoder {

@@ -16,8 +16,8 @@ use std::path::Path;
 ///
 /// NDJSON: one object per line, keys in column order; timestamps in RFC 3339 with microseconds, NaN and infinities as null.
 /// CSV: RFC 4180 with a header line; an empty cell is null, `""` an empty text; lists are JSON.
-/// Parquet: zstd, row groups of a million rows; written beside the path as `.partial` and renamed at the end, because a
-/// Parquet file cannot be read before its last bytes are there.
+/// Parquet: zstd, row groups of at most a million rows; written beside the path as `.partial-N`, one each commit, and made into one
+/// at the end, because a Parquet file cannot be read before its last bytes are there.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct FileSink {
@@ -67,18 +67,19 @@ impl FileSink {
         }
     }
 
-    /// `root`: the project directory. `append`: go on behind what an earlier run wrote, instead of replacing it.
-    pub fn open(self, root: &Path, schema: SchemaRef, append: bool) -> Result<Box<dyn Sink>> {
+    /// `root`: the project directory. `position`: go on from where an earlier run of this sink was, instead of replacing
+    /// what it wrote.
+    pub fn open(self, root: &Path, schema: SchemaRef, position: Option<&str>) -> Result<Box<dyn Sink>> {
         let path = root.join(self.path.as_str());
         let format =
             self.resolved_format().ok_or_else(|| Error::config(format!("the format of `{}` is not known", *self.path)))?;
         Ok(match format {
-            FileFormat::Parquet if append => {
-                return Err(Error::config(format!("cannot append to `{}`: a Parquet file is written once", path.display())));
-            }
-            FileFormat::Parquet => Box::new(ParquetFile::create(path, schema)?),
+            FileFormat::Parquet => Box::new(ParquetFile::open(path, schema, position)?),
             FileFormat::Ndjson | FileFormat::Csv => {
-                Box::new(TextFile::open(path, schema, format == FileFormat::Csv, self.resolved_compression(), append)?)
+                // A pipe or a device has no position.
+                let length = |position: &str| serde_json::from_str::<serde_json::Value>(position).ok()?["length"].as_u64();
+                let keep = position.map(|position| length(position).unwrap_or(0));
+                Box::new(TextFile::open(path, schema, format == FileFormat::Csv, self.resolved_compression(), keep)?)
             }
         })
     }

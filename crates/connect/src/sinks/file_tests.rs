@@ -21,15 +21,18 @@ fn rows(from: i64) -> RecordBatch {
     RecordBatch::try_from_iter([("n", Arc::new(n) as _), ("t", Arc::new(t) as _)]).unwrap()
 }
 
-fn write(root: &Path, path: &str, append: bool, batches: &[RecordBatch]) {
+/// Gives the position behind what was written.
+fn write(root: &Path, path: &str, position: Option<&str>, batches: &[RecordBatch]) -> String {
     let (config, problems) = config(&format!("path: {path}"));
     assert_eq!(problems, "");
-    let mut sink = config.open(root, rows(0).schema(), append).unwrap();
+    let mut sink = config.open(root, rows(0).schema(), position).unwrap();
     let mut encoder = sink.encoder().unwrap();
     for batch in batches {
         sink.write(encoder.encode(batch).unwrap()).unwrap();
     }
+    let position = sink.prepare(0).unwrap().position;
     sink.close().unwrap();
+    position
 }
 
 #[test]
@@ -52,13 +55,13 @@ fn formats_follow_the_ending() {
 fn replaces_then_appends() {
     let folder = tempfile::tempdir().unwrap();
     let read = |name: &str| fs::read_to_string(folder.path().join(name)).unwrap();
-    write(folder.path(), "new/a.csv", false, &[rows(0)]);
-    write(folder.path(), "new/a.csv", false, &[rows(2)]);
-    write(folder.path(), "new/a.csv", true, &[rows(4)]);
+    write(folder.path(), "new/a.csv", None, &[rows(0)]);
+    let position = write(folder.path(), "new/a.csv", None, &[rows(2)]);
+    write(folder.path(), "new/a.csv", Some(&position), &[rows(4)]);
     assert_eq!(read("new/a.csv"), "n,t\n2,row 2\n3,row 3\n4,row 4\n5,row 5\n");
-    write(folder.path(), "a.ndjson", false, &[]);
+    write(folder.path(), "a.ndjson", None, &[]);
     assert_eq!(read("a.ndjson"), "");
-    write(folder.path(), "a.csv", false, &[]);
+    write(folder.path(), "a.csv", None, &[]);
     assert_eq!(read("a.csv"), "n,t\n");
 }
 
@@ -67,8 +70,8 @@ fn compressed_files_can_be_appended_to() {
     let folder = tempfile::tempdir().unwrap();
     let expected = "n,t\n0,row 0\n1,row 1\n2,row 2\n3,row 3\n";
     for name in ["a.csv.gz", "a.csv.zst"] {
-        write(folder.path(), name, false, &[rows(0)]);
-        write(folder.path(), name, true, &[rows(2)]);
+        let position = write(folder.path(), name, None, &[rows(0)]);
+        write(folder.path(), name, Some(&position), &[rows(2)]);
         let file = File::open(folder.path().join(name)).unwrap();
         let mut text = String::new();
         match name {
@@ -83,7 +86,7 @@ fn compressed_files_can_be_appended_to() {
 fn parquet_appears_when_complete() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.parquet");
-    let mut sink = config("path: a.parquet").0.open(folder.path(), rows(0).schema(), false).unwrap();
+    let mut sink = config("path: a.parquet").0.open(folder.path(), rows(0).schema(), None).unwrap();
     sink.write(Encoded::Rows(rows(0))).unwrap();
     assert!(!path.exists());
     sink.write(Encoded::Rows(rows(2))).unwrap();
@@ -108,7 +111,7 @@ fn a_full_disk_is_told_with_the_path() {
             return;
         }
         let (config, _) = config(&format!("{{ path: /dev/full, format: {format} }}"));
-        let error = config.open(Path::new("/"), rows(0).schema(), false).and_then(|mut sink| {
+        let error = config.open(Path::new("/"), rows(0).schema(), None).and_then(|mut sink| {
             let block = sink.encoder()?.encode(&rows(0))?;
             sink.write(block)
         });
@@ -121,6 +124,6 @@ fn a_full_disk_is_told_with_the_path() {
 #[test]
 fn a_folder_that_cannot_be_made_is_told() {
     let (config, _) = config("path: /dev/null/x/a.csv");
-    let error = config.open(Path::new("/"), rows(0).schema(), false).err().expect("fails");
+    let error = config.open(Path::new("/"), rows(0).schema(), None).err().expect("fails");
     assert!(error.to_string().starts_with("making the folder `/dev/null/x`: "), "{error}");
 }

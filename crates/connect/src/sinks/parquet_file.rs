@@ -1,54 +1,162 @@
-//! A Parquet file, under another name until it is complete.
+//! A Parquet file, made at the end of parts that are whole files each: a commit ends a part, so that a run which goes on
+//! from it finds what it wrote.
 
 use super::PassRows;
 use super::text_file::{create_parent, sync_parent};
 use arrow_schema::SchemaRef;
 use ouzel_core::error::ResultExt;
-use ouzel_core::{Encode, Encoded, Error, Result, Sink};
+use ouzel_core::{Encode, Encoded, Error, Kind, Prepared, Result, Sink};
 use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::errors::ParquetError;
 use parquet::file::properties::WriterProperties;
+use parquet::file::reader::{FileReader, SerializedFileReader};
+use parquet::file::writer::SerializedFileWriter;
+use serde::{Deserialize, Serialize};
 use std::fs::{self, File};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 const ROW_GROUP_ROWS: usize = 1_000_000;
 const ROW_GROUP_BYTES: usize = 128 << 20;
 
 /// Row groups are encoded as rows come, so that memory holds one row group at most.
 pub struct ParquetFile {
-    /// Until closed, or until a write fails: a Parquet file cannot be cut back to its last whole rows.
-    writer: Option<ArrowWriter<File>>,
     path: PathBuf,
-    partial: PathBuf,
+    schema: SchemaRef,
+    /// The part that is being written. Gone for good when a write fails: a Parquet file cannot be cut back to its last whole rows.
+    writer: Option<ArrowWriter<File>>,
+    parts: Parts,
+    broken: bool,
+}
+
+/// Parts that are complete, and the number of the next.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+struct Parts {
+    complete: Vec<u32>,
+    next: u32,
+    rows: i64,
 }
 
 impl ParquetFile {
-    pub fn create(path: PathBuf, schema: SchemaRef) -> Result<ParquetFile> {
+    /// `position`: go on behind the parts of an earlier run.
+    pub fn open(path: PathBuf, schema: SchemaRef, position: Option<&str>) -> Result<ParquetFile> {
         create_parent(&path)?;
-        let mut partial = path.clone().into_os_string();
-        partial.push(".partial");
-        let partial = PathBuf::from(partial);
-        let properties = WriterProperties::builder()
-            .set_compression(Compression::ZSTD(ZstdLevel::default()))
-            .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
-            .set_max_row_group_bytes(Some(ROW_GROUP_BYTES))
-            .build();
-        let file = File::create(&partial).doing(|| format!("opening `{}` to write", partial.display()))?;
-        let writer = ArrowWriter::try_new(file, schema, Some(properties)).map_err(|e| failed(e, &partial, 0))?;
-        Ok(ParquetFile { writer: Some(writer), path, partial })
+        let mut parts = match position {
+            None => Parts::default(),
+            Some(position) => serde_json::from_str(position)
+                .map_err(|e| Error::new(Kind::Changed, format!("the state of `{}` cannot be read ({e})", path.display())))?,
+        };
+        if position.is_some() {
+            parts.find(&path)?;
+        }
+        Ok(ParquetFile { path, schema, writer: None, parts, broken: false })
     }
 
-    /// Bytes written so far, of whole row groups.
-    pub fn length(&self) -> u64 {
-        self.writer.as_ref().map_or(0, |writer| writer.bytes_written() as u64)
+    fn writer(&mut self) -> Result<ArrowWriter<File>> {
+        if let Some(writer) = self.writer.take() {
+            return Ok(writer);
+        }
+        if self.broken {
+            return Err(Error::unavailable(format!("`{}` could not be written before", self.path.display())));
+        }
+        let part = part(&self.path, self.parts.next);
+        let file = File::create(&part).doing(|| format!("opening `{}` to write", part.display()))?;
+        ArrowWriter::try_new(file, self.schema.clone(), Some(properties())).map_err(|e| failed(e, &part))
     }
 
-    fn take(&mut self) -> Result<ArrowWriter<File>> {
-        self.writer
-            .take()
-            .ok_or_else(|| Error::unavailable(format!("`{}` is closed, or could not be written before", self.path.display())))
+    /// Ends the part that is being written, if there is one.
+    fn end_part(&mut self) -> Result<Option<File>> {
+        let Some(mut writer) = self.writer.take() else { return Ok(None) };
+        let metadata = writer.finish().map_err(|e| failed(e, &part(&self.path, self.parts.next)))?;
+        self.parts.rows += metadata.file_metadata().num_rows();
+        self.parts.complete.push(self.parts.next);
+        self.parts.next += 1;
+        let file = writer.inner().try_clone().doing(|| format!("syncing a part of `{}`", self.path.display()))?;
+        Ok(Some(file))
     }
+
+    /// One file of all parts, without decoding them.
+    fn join(&self) -> Result<()> {
+        let joined = part(&self.path, self.parts.next);
+        let doing = |path: &Path| format!("joining `{}`", path.display());
+        let mut writer: Option<SerializedFileWriter<File>> = None;
+        for number in &self.parts.complete {
+            let path = part(&self.path, *number);
+            let file = File::open(&path).doing(|| doing(&path))?;
+            let reader = SerializedFileReader::new(file.try_clone().doing(|| doing(&path))?).map_err(|e| failed(e, &path))?;
+            let metadata = reader.metadata();
+            let writer = match &mut writer {
+                Some(writer) => writer,
+                None => {
+                    let out = File::create(&joined).doing(|| doing(&joined))?;
+                    let about = metadata.file_metadata();
+                    let properties =
+                        properties().into_builder().set_key_value_metadata(about.key_value_metadata().cloned()).build();
+                    let schema = about.schema_descr().root_schema_ptr();
+                    writer.insert(SerializedFileWriter::new(out, schema, Arc::new(properties)).map_err(|e| failed(e, &joined))?)
+                }
+            };
+            for group in metadata.row_groups() {
+                let mut out = writer.next_row_group().map_err(|e| failed(e, &joined))?;
+                for column in group.columns() {
+                    let chunk = parquet::column::writer::ColumnCloseResult {
+                        bytes_written: column.compressed_size() as u64,
+                        rows_written: group.num_rows() as u64,
+                        metadata: column.clone(),
+                        bloom_filter: None,
+                        column_index: None,
+                        offset_index: None,
+                    };
+                    out.append_column(&file, chunk).map_err(|e| failed(e, &joined))?;
+                }
+                out.close().map_err(|e| failed(e, &joined))?;
+            }
+        }
+        if let Some(writer) = writer {
+            let file = writer.into_inner().map_err(|e| failed(e, &joined))?;
+            file.sync_all().doing(|| doing(&joined))?;
+            fs::rename(&joined, &self.path).doing(|| format!("renaming `{}`", joined.display()))?;
+        }
+        Ok(())
+    }
+}
+
+impl Parts {
+    /// Finds the parts, or the file that was made of them.
+    fn find(&mut self, path: &Path) -> Result<()> {
+        let is_there = |number: &u32| part(path, *number).is_file();
+        if self.complete.iter().all(is_there) {
+            return Ok(());
+        }
+        let rows = File::open(path)
+            .ok()
+            .and_then(|file| SerializedFileReader::new(file).ok())
+            .map(|r| r.metadata().file_metadata().num_rows());
+        if rows != Some(self.rows) {
+            let message = format!("`{}` does not hold the {} rows that were committed to it", path.display(), self.rows);
+            return Err(Error::new(Kind::Changed, message));
+        }
+        let first = part(path, self.next);
+        let _ = fs::remove_file(&first);
+        fs::hard_link(path, &first).doing(|| format!("linking `{}`", first.display()))?;
+        (self.complete, self.next) = (vec![self.next], self.next + 1);
+        Ok(())
+    }
+}
+
+fn part(path: &Path, number: u32) -> PathBuf {
+    let mut name = path.to_path_buf().into_os_string();
+    name.push(format!(".partial-{number}"));
+    PathBuf::from(name)
+}
+
+fn properties() -> WriterProperties {
+    WriterProperties::builder()
+        .set_compression(Compression::ZSTD(ZstdLevel::default()))
+        .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
+        .set_max_row_group_bytes(Some(ROW_GROUP_BYTES))
+        .build()
 }
 
 impl Sink for ParquetFile {
@@ -58,18 +166,47 @@ impl Sink for ParquetFile {
 
     fn write(&mut self, block: Encoded) -> Result<()> {
         let Encoded::Rows(rows) = block else { return Err(Error::internal("a Parquet file takes rows")) };
-        let mut writer = self.take()?;
-        writer.write(&rows).map_err(|e| failed(e, &self.partial, writer.bytes_written()))?;
+        let mut writer = self.writer()?;
+        self.broken = true;
+        writer.write(&rows).map_err(|e| failed(e, &self.path))?;
+        self.broken = false;
         self.writer = Some(writer);
         Ok(())
     }
 
+    fn prepare(&mut self, _offset: u64) -> Result<Prepared> {
+        let file = self.end_part()?;
+        let path = self.path.clone();
+        let position = serde_json::to_string(&self.parts).map_err(|e| Error::internal(e.to_string()))?;
+        let sync = move || {
+            if let Some(file) = file {
+                file.sync_all().doing(|| format!("syncing a part of `{}`", path.display()))?;
+                sync_parent(&path)?;
+            }
+            Ok(())
+        };
+        Ok(Prepared { position, sync: Some(Box::new(sync)), publish: None })
+    }
+
     fn close(&mut self) -> Result<()> {
-        let writer = self.take()?;
-        let length = writer.bytes_written();
-        let file = writer.into_inner().map_err(|e| failed(e, &self.partial, length))?;
-        file.sync_all().doing(|| format!("syncing `{}`", self.partial.display()))?;
-        fs::rename(&self.partial, &self.path).doing(|| format!("renaming `{}`", self.partial.display()))?;
+        if self.parts.complete.is_empty() && self.writer.is_none() {
+            // A file without rows is a file too.
+            self.writer = Some(self.writer()?);
+        }
+        if let Some(file) = self.end_part()? {
+            file.sync_all().doing(|| format!("syncing a part of `{}`", self.path.display()))?;
+        }
+        match self.parts.complete.as_slice() {
+            [only] => {
+                let only = part(&self.path, *only);
+                fs::rename(&only, &self.path).doing(|| format!("renaming `{}`", only.display()))?;
+            }
+            parts => {
+                self.join()?;
+                // If one stays, it is in nobody's way.
+                parts.iter().for_each(|number| drop(fs::remove_file(part(&self.path, *number))));
+            }
+        }
         sync_parent(&self.path)
     }
 
@@ -79,8 +216,8 @@ impl Sink for ParquetFile {
 }
 
 /// The schema was accepted when the writer was made: what fails later is the disk.
-fn failed(e: ParquetError, path: &std::path::Path, length: usize) -> Error {
-    let message = format!("writing `{}` after {length} bytes", path.display());
+fn failed(e: ParquetError, path: &Path) -> Error {
+    let message = format!("writing `{}`", path.display());
     match e {
         ParquetError::NYI(_) | ParquetError::ArrowError(_) => Error::internal(message).caused_by(e),
         _ => Error::unavailable(message).caused_by(e),

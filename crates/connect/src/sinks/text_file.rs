@@ -6,7 +6,7 @@ use super::ndjson::NdjsonEncoder;
 use arrow_schema::SchemaRef;
 use flate2::write::GzEncoder;
 use ouzel_core::error::ResultExt;
-use ouzel_core::{Encode, Encoded, Error, Result, Sink};
+use ouzel_core::{Encode, Encoded, Error, Kind, Prepared, Result, Sink};
 use std::fs::{self, File};
 use std::io::{self, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
@@ -27,16 +27,29 @@ pub struct TextFile {
     length: u64,
     /// Not a device or pipe: can be cut and synced.
     regular: bool,
+    /// Its folder has been synced.
+    is_named: bool,
 }
 
 impl TextFile {
-    pub fn open(path: PathBuf, schema: SchemaRef, csv: bool, compression: Compression, append: bool) -> Result<TextFile> {
+    /// `keep`: go on behind so many bytes of what an earlier run wrote; what lies behind them is cut off.
+    /// [`Kind::Changed`] if there are fewer.
+    pub fn open(path: PathBuf, schema: SchemaRef, csv: bool, compression: Compression, keep: Option<u64>) -> Result<TextFile> {
         let doing = || format!("opening `{}` to write", path.display());
         create_parent(&path)?;
-        let mut file = fs::OpenOptions::new().create(true).write(true).truncate(!append).open(&path).doing(doing)?;
+        let there = fs::metadata(&path).ok();
+        let length = keep.filter(|_| there.as_ref().is_none_or(fs::Metadata::is_file)).unwrap_or(0);
+        let bytes = there.map_or(0, |about| about.len());
+        if bytes < length {
+            let message = format!("`{}` holds {bytes} bytes, of the {length} that were committed to it", path.display());
+            return Err(Error::new(Kind::Changed, message));
+        }
+        let mut file = fs::OpenOptions::new().create(true).write(true).truncate(keep.is_none()).open(&path).doing(doing)?;
         let regular = file.metadata().doing(doing)?.is_file();
-        let length = if append && regular { file.seek(SeekFrom::End(0)).doing(doing)? } else { 0 };
-        let mut this = TextFile { file, path, schema, csv, compression, pending: Vec::new(), length, regular };
+        if regular {
+            file.set_len(length).and_then(|()| file.seek(SeekFrom::Start(length))).doing(doing)?;
+        }
+        let mut this = TextFile { file, path, schema, csv, compression, pending: Vec::new(), length, regular, is_named: false };
         if csv && length == 0 {
             this.put(CsvEncoder::header(&this.schema))?;
         }
@@ -111,8 +124,28 @@ impl Sink for TextFile {
         self.flush()
     }
 
+    fn prepare(&mut self, _offset: u64) -> Result<Prepared> {
+        self.flush()?;
+        if !self.regular {
+            return Ok(Prepared::default());
+        }
+        let (file, path) = (self.file.try_clone().doing(|| format!("syncing `{}`", self.path.display()))?, self.path.clone());
+        let first = !std::mem::replace(&mut self.is_named, true);
+        let sync = move || {
+            file.sync_data().doing(|| format!("syncing `{}`", path.display()))?;
+            if first { sync_parent(&path) } else { Ok(()) }
+        };
+        let position = serde_json::json!({ "length": self.length }).to_string();
+        Ok(Prepared { position, sync: Some(Box::new(sync)), publish: None })
+    }
+
     fn close(&mut self) -> Result<()> {
         self.flush()?;
+        if self.length == 0 && self.compression != Compression::None {
+            // Tools take a file without any member for a damaged one.
+            let member = compress(&[], self.compression).doing(|| format!("compressing for `{}`", self.path.display()))?;
+            self.append(&member)?;
+        }
         if self.regular {
             self.file.sync_all().doing(|| format!("syncing `{}`", self.path.display()))?;
             sync_parent(&self.path)?;

@@ -1,6 +1,8 @@
 //! Reads log files, in name order, as one log. Every byte is handed over: what cannot be read as records
 //! (a line without end, corrupt compression) becomes a chunk with a fault, and reading goes on behind it.
 
+mod digest;
+mod place;
 mod reader;
 #[cfg(test)]
 mod tests;
@@ -68,7 +70,8 @@ impl FileSource {
                 fs::File::open(&path).doing(|| named("opening", &path))?;
             }
             let name = path.strip_prefix(root).unwrap_or(&path).to_string_lossy().into();
-            files.push(reader::Listed { path, name, bytes: about.is_file().then_some(about.len()) });
+            let seen = place::Seen::of(&path).doing(|| named("opening", &path))?;
+            files.push(reader::Listed { path, name, seen });
         }
         Ok(Box::new(FileReader::new(files, self.compression, framing)))
     }

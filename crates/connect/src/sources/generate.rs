@@ -3,9 +3,9 @@
 mod random;
 mod web;
 
-use ouzel_core::{Chunk, Origin, Report, Result, Source, Spanned, limits::CHUNK_BYTES_MAX};
+use ouzel_core::{Chunk, Error, Kind, Origin, Report, Result, Source, Spanned, limits::CHUNK_BYTES_MAX};
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use std::io::{self, Write};
 use std::sync::Arc;
 use web::Web;
@@ -67,7 +67,8 @@ impl GenerateSource {
 
     pub fn open(self) -> Result<Box<dyn Source>> {
         let name = Arc::from(format!("generate, seed {}", self.seed));
-        Ok(Box::new(Generator { web: self.web(), events_left: self.events, position: 0, name }))
+        let made = Made { kind: "web".into(), seed: self.seed, rate: *self.rate, start: self.start.0, events: 0 };
+        Ok(Box::new(Generator { web: self.web(), events_left: self.events, position: 0, name, made }))
     }
 
     /// Writes all events.
@@ -93,17 +94,56 @@ struct Generator {
     events_left: u64,
     position: u64,
     name: Arc<str>,
+    made: Made,
+}
+
+/// What has been made. The same settings make the same events, however many.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Made {
+    kind: String,
+    seed: u64,
+    rate: f64,
+    start: i64,
+    events: u64,
 }
 
 impl Source for Generator {
     fn next(&mut self) -> Result<Option<Chunk>> {
         let mut lines = Vec::with_capacity(CHUNK_BYTES_MAX);
+        let before = self.events_left;
         if !fill(&mut self.web, &mut self.events_left, &mut lines) {
             return Ok(None);
         }
+        self.made.events += before - self.events_left;
         let origin = Origin { name: self.name.clone(), position: self.position, header: None };
         self.position += lines.len() as u64;
         Ok(Some(Chunk { partition: 0, origin, data: lines.into(), fault: None }))
+    }
+
+    fn position(&self) -> Option<String> {
+        serde_json::to_string(&self.made).ok()
+    }
+
+    /// Makes the same events again and passes over them.
+    fn resume(&mut self, position: &str) -> Result<()> {
+        let changed = |what: String| Error::new(Kind::Changed, what);
+        let then: Made =
+            serde_json::from_str(position).map_err(|e| changed(format!("the state is of another kind of source ({e})")))?;
+        if then != (Made { events: then.events, ..self.made.clone() }) {
+            return Err(changed("`kind`, `seed`, `rate` or `start` of the generated traffic is another than before".into()));
+        }
+        if then.events > self.made.events + self.events_left {
+            return Err(changed(format!("{} events have been made already, more than `events` now says", then.events)));
+        }
+        let mut lines = Vec::with_capacity(CHUNK_BYTES_MAX);
+        while self.made.events < then.events {
+            lines.clear();
+            self.web.event(&mut lines);
+            self.position += lines.len() as u64;
+            self.made.events += 1;
+            self.events_left -= 1;
+        }
+        Ok(())
     }
 }
 

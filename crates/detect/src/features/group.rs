@@ -3,7 +3,7 @@
 //! ([`Shard`]).
 
 use super::config::MeasureSpec;
-use super::keys::{self, Keys};
+use super::keys::{self, KeyAt, Keys};
 use super::measure::{Input, Measure, Output, OutputType, Row};
 use super::values::{OwnedValues, ValueKind};
 use super::windows::{Kind, WindowMeasure, Windows};
@@ -12,6 +12,7 @@ use arrow_array::{Array, ArrayRef, BooleanArray};
 use arrow_buffer::BooleanBuffer;
 use arrow_schema::DataType;
 use ouzel_core::Error;
+use ouzel_core::wire::{Damaged, Taker, Wire, put_bytes};
 
 /// Shards of a group. The number changes no result; it bounds how many threads work on one group at once.
 pub const SHARDS: usize = 8;
@@ -120,6 +121,39 @@ impl Group {
         self.by.iter().copied().chain(expressions.flat_map(|e| e.inputs().iter().copied())).collect()
     }
 
+    /// Finds the keys in what [`Shard::save`] wrote, and which shard each belongs to.
+    pub fn find<'a>(&self, mut entries: Taker<'a>) -> Result<[Vec<Entry<'a>>; SHARDS], Damaged> {
+        let mut found = [const { Vec::new() }; SHARDS];
+        while !entries.is_empty() {
+            let (key, newest) = (entries.bytes()?, entries.take()?);
+            let length = u32::from_le_bytes(entries.array()?);
+            let hash = keys::hash(key);
+            found[shard_of(hash)].push(Entry { key, newest, hash, state: Taker(entries.slice(length as usize)?) });
+        }
+        Ok(found)
+    }
+
+    /// Reads keys back that the shard does not know yet and whose newest event is after `dead_at`: the newest writing of a key
+    /// comes first.
+    pub fn load(&self, shard: &mut Shard, entries: &[Entry<'_>], dead_at: i64) -> Result<(), Damaged> {
+        shard.keys.reserve(entries.len());
+        for entry in entries.iter().filter(|entry| entry.newest > dead_at) {
+            let Some(slot) = shard.keys.insert(entry.hash, entry.key, entry.newest) else { continue };
+            let mut state = entry.state;
+            let slots = shard.keys.slots();
+            shard.states.iter_mut().try_for_each(|measure| measure.load(slots, slot, &mut state))?;
+            if !state.is_empty() {
+                return Err(Damaged);
+            }
+        }
+        Ok(())
+    }
+
+    /// A key whose newest event is at or before this will never be seen again. `live_from`: the partition's clock less the lateness.
+    pub fn dead_at(&self, live_from: i64) -> i64 {
+        live_from.saturating_sub(self.longest)
+    }
+
     pub fn shard(&self) -> Shard {
         Shard { keys: Keys::new(), states: self.parts.iter().map(|p| (p.make)()).collect(), rows: Vec::new() }
     }
@@ -198,7 +232,7 @@ impl Group {
             with_outputs(&mut prepared.outputs, &part.outputs, |outputs| state.apply(keys.slots(), rows, &inputs, outputs));
         }
         // Twice as fast as keys can come, so that dead ones never pile up.
-        keys.sweep(2 * rows.len(), live_from.saturating_sub(self.longest), |slot| states.iter_mut().for_each(|s| s.forget(slot)));
+        keys.sweep(2 * rows.len(), self.dead_at(live_from), |slot| states.iter_mut().for_each(|s| s.forget(slot)));
     }
 }
 
@@ -327,7 +361,33 @@ pub struct Shard {
     rows: Vec<Row>,
 }
 
+/// A key in the bytes that [`Shard::save`] wrote.
+pub struct Entry<'a> {
+    pub key: &'a [u8],
+    /// Its newest event time.
+    pub newest: i64,
+    hash: u64,
+    state: Taker<'a>,
+}
+
 impl Shard {
+    /// Writes the keys that have had an event since this was last called; gives how many they are.
+    pub fn save(&mut self, out: &mut Vec<u8>) -> u64 {
+        let Shard { keys, states, .. } = self;
+        let mut written = 0;
+        keys.take_changed(|KeyAt { slot, key, newest }| {
+            put_bytes(key, out);
+            newest.put(out);
+            let at = out.len();
+            out.extend_from_slice(&[0; 4]);
+            states.iter().for_each(|measure| measure.save(slot, out));
+            let length = (out.len() - at - 4) as u32;
+            out[at..at + 4].copy_from_slice(&length.to_le_bytes());
+            written += 1;
+        });
+        written
+    }
+
     pub fn active_keys(&self) -> usize {
         self.keys.active()
     }

@@ -12,6 +12,15 @@ pub(super) struct Keys {
     free: Vec<u32>,
     /// Where the sweep for dead keys goes on.
     sweep: usize,
+    /// A bit per slot: its key has had an event since it was last written.
+    changed: Vec<u64>,
+}
+
+/// A key in use.
+pub(super) struct KeyAt<'a> {
+    pub slot: u32,
+    pub key: &'a [u8],
+    pub newest: i64,
 }
 
 struct KeySlot {
@@ -23,7 +32,7 @@ struct KeySlot {
 
 impl Keys {
     pub fn new() -> Keys {
-        Keys { table: HashTable::new(), slots: Vec::new(), free: Vec::new(), sweep: 0 }
+        Keys { table: HashTable::new(), slots: Vec::new(), free: Vec::new(), sweep: 0, changed: Vec::new() }
     }
     /// Slots in use or free: all are below this.
     pub fn slots(&self) -> usize {
@@ -41,8 +50,45 @@ impl Keys {
         }
     }
 
+    /// The slot of a key that has an event at `time`.
     #[inline]
     pub fn slot(&mut self, hash: u64, key: &[u8], time: i64) -> u32 {
+        let slot = self.find_or_insert(hash, key, time);
+        self.changed[slot as usize / 64] |= 1 << (slot % 64);
+        slot
+    }
+
+    /// The slot of a key that is read back; `None` if it is known already.
+    pub fn insert(&mut self, hash: u64, key: &[u8], newest: i64) -> Option<u32> {
+        let slots = &self.slots;
+        let known = self.table.find(hash, |&(h, s)| h == hash && slots[s as usize].key.is(key)).is_some();
+        (!known).then(|| self.find_or_insert(hash, key, newest))
+    }
+
+    /// Makes room for so many keys more.
+    pub fn reserve(&mut self, more: usize) {
+        self.table.reserve(more, |&(h, _)| h);
+        self.slots.reserve(more);
+    }
+
+    /// The keys that have had an event since they were last taken here.
+    pub fn take_changed(&mut self, mut each: impl FnMut(KeyAt<'_>)) {
+        for (word, bits) in self.changed.iter_mut().enumerate() {
+            let mut bits = std::mem::take(bits);
+            while bits != 0 {
+                let slot = word as u32 * 64 + bits.trailing_zeros();
+                bits &= bits - 1;
+                let state = &self.slots[slot as usize];
+                // A slot that is free again has nothing to write.
+                if state.newest != i64::MAX {
+                    each(KeyAt { slot, key: state.key.bytes(), newest: state.newest });
+                }
+            }
+        }
+    }
+
+    #[inline]
+    fn find_or_insert(&mut self, hash: u64, key: &[u8], time: i64) -> u32 {
         let slots = &mut self.slots;
         let found = self.table.entry(hash, |&(h, s)| h == hash && slots[s as usize].key.is(key), |&(h, _)| h);
         match found {
@@ -61,6 +107,9 @@ impl Keys {
                     }
                     None => {
                         slots.push(new);
+                        if slots.len() > self.changed.len() * 64 {
+                            self.changed.push(0);
+                        }
                         slots.len() as u32 - 1
                     }
                 };
@@ -82,6 +131,7 @@ impl Keys {
             if let Ok(entry) = self.table.find_entry(state.hash, |&(_, s)| s == slot) {
                 entry.remove();
             }
+            self.changed[self.sweep / 64] &= !(1 << (self.sweep % 64));
             state.newest = i64::MAX;
             state.key = Key::new(&[]);
             self.free.push(slot);
@@ -117,6 +167,12 @@ impl Key {
         match self {
             Key::Inline { len, bytes } => *len as usize == key.len() && bytes[..key.len()] == *key,
             Key::Boxed(bytes) => **bytes == *key,
+        }
+    }
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Key::Inline { len, bytes } => &bytes[..*len as usize],
+            Key::Boxed(bytes) => bytes,
         }
     }
     fn heap_bytes(&self) -> usize {

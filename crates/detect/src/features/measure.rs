@@ -12,6 +12,7 @@
 use arrow_array::builder::StringViewBuilder;
 use arrow_array::{ArrayRef, BooleanArray, Float64Array, Int64Array, StringViewArray, TimestampMicrosecondArray};
 use arrow_buffer::{BooleanBuffer, NullBuffer};
+use ouzel_core::wire::{Damaged, Taker, Wire};
 use std::sync::Arc;
 
 /// One event for one key.
@@ -160,6 +161,30 @@ pub trait Measure: Send {
     fn apply(&mut self, slots: usize, rows: &[Row], inputs: &[Input<'_>], outputs: &mut [Output]);
     /// The slot is empty again.
     fn forget(&mut self, slot: u32);
+    /// Writes the slot's state, so that [`Measure::load`] makes one of it that gives the same outputs, to the last bit.
+    fn save(&self, slot: u32, out: &mut Vec<u8>);
+    /// Reads it back into an empty slot. Slots are below `slots`.
+    fn load(&mut self, slots: usize, slot: u32, from: &mut Taker<'_>) -> Result<(), Damaged>;
     /// Heap bytes held, about.
     fn bytes(&self) -> usize;
+}
+
+/// [`Measure::save`] of a measure with a state per slot.
+pub fn save_slot<S: Wire>(slots: &[S], slot: u32, out: &mut Vec<u8>) {
+    let state = slots.get(slot as usize);
+    state.is_some().put(out);
+    if let Some(state) = state {
+        state.put(out);
+    }
+}
+
+/// [`Measure::load`] of a measure with a state per slot.
+pub fn load_slot<S: Wire + Default>(states: &mut Vec<S>, slots: usize, slot: u32, from: &mut Taker<'_>) -> Result<(), Damaged> {
+    if states.len() < slots {
+        states.resize_with(slots, S::default);
+    }
+    if let Some(state) = from.take()? {
+        *states.get_mut(slot as usize).ok_or(Damaged)? = state;
+    }
+    Ok(())
 }

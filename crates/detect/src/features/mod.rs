@@ -10,7 +10,7 @@ mod values;
 pub mod windows;
 
 pub use config::{GroupConfig, GroupConfigs, MeasureConfig, MeasureKind, MeasureSpec, WindowDefaults};
-pub use group::{Group, GroupOutput, OwnedInput, PlannedMeasure, Prepared, SHARDS, Shard};
+pub use group::{Entry, Group, GroupOutput, OwnedInput, PlannedMeasure, Prepared, SHARDS, Shard};
 pub use values::ids;
 
 use plan::{Make, plan_measure};

@@ -3,9 +3,9 @@
 //!
 //! The log of a key holds one entry per distinct time, in time order: how many rows counted and what they sum to, per
 //! lane (a lane is a distinct pair of argument and `where`). Each measure has a running total of its window as of the
-//! newest row and the index where that window starts. A row in order appends, adds and moves the starts: amortised
-//! constant time. A late row is put in its place and its own result summed by a scan. Integer totals may subtract, for
-//! they are exact.
+//! last row and the index where that window starts; all windows end at the same index. A row slides the windows to its
+//! own time, forwards or back, and adds itself at their end: constant time, amortised, for rows in order; for others as many
+//! steps as entries lie between. Integer totals may subtract, for they are exact.
 //!
 //! While the log holds at most `exact_up_to` entries over the longest window and the lateness, all is exact. Past that
 //! the measures with the longest windows go to tiles of 1/256 window, until less is kept or none is left, and come back
@@ -16,6 +16,7 @@ mod tiles;
 
 use super::measure::{Input, Measure, Output, Row, Values, Window};
 use log::Log;
+use ouzel_core::wire::{Damaged, Taker, Wire};
 use tiles::Tiles;
 
 #[cfg(test)]
@@ -66,8 +67,10 @@ pub(super) struct Entry {
 #[derive(Default)]
 struct Slot {
     log: Log,
-    /// The newest row time; the totals are as of it.
-    newest: i64,
+    /// Time of the last row; the totals are as of it.
+    now: i64,
+    /// Number after the last log entry at or before `now`: where all windows end.
+    end: u32,
     /// Present while any measure of this key is tiled.
     tiled: Option<Box<Tiled>>,
 }
@@ -79,10 +82,11 @@ struct Tiled {
     longest_exact: i64,
 }
 
-/// A measure's window as of the newest row. 32 bytes: two share a cache line.
+/// A measure's window as of the last row. 32 bytes: two share a cache line.
 #[derive(Debug, Clone, Copy, Default)]
 struct Total {
-    /// Time of the entry at `start`: nothing leaves the window before `newest` reaches it plus the window.
+    /// Time of the entry at `start`, `i64::MAX` if there is none: nothing leaves the window before the time reaches this plus the
+    /// window.
     first: i64,
     count: u64,
     /// The sum's lower 64 bits, and the next 32: room for 2^32 entries of 64 bits.
@@ -101,6 +105,20 @@ impl Total {
     fn add(&mut self, sum: i128) {
         let sum = self.sum() + sum;
         (self.low, self.high) = (sum as u64, (sum >> 64) as i32);
+    }
+    #[inline]
+    fn enter(&mut self, (count, sum): (u32, i64)) {
+        self.count += u64::from(count);
+        if sum != 0 {
+            self.add(i128::from(sum));
+        }
+    }
+    #[inline]
+    fn leave(&mut self, (count, sum): (u32, i64)) {
+        self.count -= u64::from(count);
+        if sum != 0 {
+            self.add(-i128::from(sum));
+        }
     }
     /// No window: what comes next is its first entry.
     fn empty(start: u32) -> Total {
@@ -133,6 +151,14 @@ impl Windows {
         }
     }
 
+    fn grow(&mut self, slots: usize) {
+        if self.slots.len() < slots {
+            let (lanes, sums) = (self.sum_of_lane.len(), self.sums);
+            self.slots.resize_with(slots, || Slot { log: Log::new(lanes, sums), ..Slot::default() });
+            self.totals.resize(slots * self.measures.len(), Total::empty(0));
+        }
+    }
+
     fn read_row(&mut self, row: u32, inputs: &[Input<'_>]) -> bool {
         let mut any = false;
         for (lane, input) in inputs.iter().enumerate() {
@@ -148,48 +174,47 @@ impl Windows {
 
     fn step(&mut self, row: &Row, any: bool, outputs: &mut [Output]) {
         let n = self.measures.len();
-        let slot = &mut self.slots[row.slot as usize];
-        let totals = &mut self.totals[row.slot as usize * n..][..n];
+        let Windows { measures, sum_of_lane, slots, totals, .. } = self;
+        let slot = &mut slots[row.slot as usize];
+        let totals = &mut totals[row.slot as usize * n..][..n];
         let t = row.time;
-        let in_order = slot.log.is_empty() || t >= slot.newest;
 
         if let Some(tiled) = &mut slot.tiled {
-            tiled.drop_dead(&self.measures, row.live_from, slot.log.end(), totals);
+            tiled.drop_dead(measures, row.live_from, slot.end, totals);
             if tiled.tiles.iter().all(Option::is_none) {
                 slot.tiled = None;
             }
         }
-        if in_order {
-            slot.newest = t;
-            for (k, (m, total)) in self.measures.iter().zip(totals.iter_mut()).enumerate() {
-                if !slot.is_tiled(k) {
-                    advance(&slot.log, m, &self.sum_of_lane, total, t);
-                }
+        if t < slot.now {
+            slot.slide_back(measures, sum_of_lane, totals, t);
+        } else if slot.end != slot.log.end() {
+            slot.slide_end(measures, sum_of_lane, totals, t);
+        }
+        slot.now = t;
+        for (k, (m, total)) in measures.iter().zip(totals.iter_mut()).enumerate() {
+            if !slot.is_tiled(k) {
+                advance(&slot.log, m, sum_of_lane, total, t);
             }
         }
         let kept = slot.tiled.as_ref().map_or(self.longest, |tiled| tiled.longest_exact);
-        slot.log.drop_through(row.live_from.saturating_sub(kept));
+        slot.drop_through(row.live_from.saturating_sub(kept));
 
-        let mut at = slot.log.end();
         if any {
             if let Some(tiled) = &mut slot.tiled {
-                tiled.add(&self.measures, &self.sum_of_lane, t, &self.row);
+                tiled.add(measures, sum_of_lane, t, &self.row);
             }
             if kept > 0 {
-                at = insert(slot, &self.measures, &self.sum_of_lane, totals, t, &self.row, in_order);
+                slot.add(measures, sum_of_lane, totals, t, &self.row);
             }
             if slot.log.len() > self.exact_up_to {
-                go_to_tiles(slot, &self.measures, &self.sum_of_lane, self.exact_up_to, row.live_from);
+                go_to_tiles(slot, measures, sum_of_lane, self.exact_up_to, row.live_from);
             }
-        } else if !in_order {
-            at = slot.log.after(t);
         }
 
-        for (k, m) in self.measures.iter().enumerate() {
+        for (k, m) in measures.iter().enumerate() {
             let (count, sum) = match slot.tiled.as_ref().and_then(|tiled| tiled.tiles[k].as_ref()) {
                 Some(tiles) => tiles.query(t, &m.window),
-                None if in_order => (totals[k].count, totals[k].sum()),
-                None => slot.log.sum_back(at, t.saturating_sub(m.window.within), m.lane, self.sum_of_lane[m.lane]),
+                None => (totals[k].count, totals[k].sum()),
             };
             m.output(count, sum, row.row, &mut outputs[k]);
         }
@@ -200,6 +225,85 @@ impl Slot {
     #[inline]
     fn is_tiled(&self, measure: usize) -> bool {
         self.tiled.as_ref().is_some_and(|tiled| tiled.tiles[measure].is_some())
+    }
+
+    /// Takes into the windows what was ahead of them and is not after `t`.
+    fn slide_end(&mut self, measures: &[WindowMeasure], sum_of_lane: &[Option<usize>], totals: &mut [Total], t: i64) {
+        while self.end != self.log.end() && self.log.time(self.end) <= t {
+            for (k, (m, total)) in measures.iter().zip(totals.iter_mut()).enumerate() {
+                if self.is_tiled(k) {
+                    continue;
+                }
+                if total.start == self.end {
+                    total.first = self.log.time(self.end);
+                }
+                total.enter(self.log.lane(self.end, m.lane, sum_of_lane[m.lane]));
+            }
+            self.end = self.end.wrapping_add(1);
+        }
+    }
+
+    /// Makes `t`, which is before `now`, the end of the windows.
+    #[cold]
+    fn slide_back(&mut self, measures: &[WindowMeasure], sum_of_lane: &[Option<usize>], totals: &mut [Total], t: i64) {
+        let log = &self.log;
+        let was_end = self.end;
+        while self.end != log.begin() && log.time(self.end.wrapping_sub(1)) > t {
+            self.end = self.end.wrapping_sub(1);
+        }
+        for (k, (m, total)) in measures.iter().zip(totals).enumerate() {
+            if self.tiled.as_ref().is_some_and(|tiled| tiled.tiles[k].is_some()) {
+                continue;
+            }
+            let (lane, sum) = (m.lane, sum_of_lane[m.lane]);
+            // How far the window's start lies behind its end, then and now: what is in neither is passed over.
+            let ahead = was_end.wrapping_sub(self.end);
+            let held = was_end.wrapping_sub(total.start);
+            if held <= ahead {
+                *total = Total::empty(self.end);
+            } else {
+                (0..ahead).for_each(|i| total.leave(log.lane(self.end.wrapping_add(i), lane, sum)));
+            }
+            while total.start != log.begin() && log.time(total.start.wrapping_sub(1)) > t.saturating_sub(m.window.within) {
+                total.start = total.start.wrapping_sub(1);
+                total.enter(log.lane(total.start, lane, sum));
+            }
+            total.first = if total.start == log.end() { i64::MAX } else { log.time(total.start) };
+        }
+    }
+
+    /// Adds a row at the end of the windows.
+    #[inline]
+    fn add(&mut self, measures: &[WindowMeasure], sum_of_lane: &[Option<usize>], totals: &mut [Total], t: i64, row: &Entry) {
+        let at = self.end;
+        if !self.log.merge(at, t, row) {
+            self.log.insert(at, t, row);
+            self.end = at.wrapping_add(1);
+        }
+        for (k, (m, total)) in measures.iter().zip(totals).enumerate() {
+            if self.is_tiled(k) {
+                continue;
+            }
+            if total.start == at {
+                total.first = t;
+            }
+            total.enter((row.counts[m.lane], sum_of_lane[m.lane].map_or(0, |i| row.sums[i])));
+        }
+    }
+
+    /// Drops the entries at or before time `through`, which no window of a row to come has.
+    #[inline]
+    fn drop_through(&mut self, through: i64) {
+        self.log.drop_through(through);
+        self.keep_end();
+    }
+
+    #[inline]
+    fn keep_end(&mut self) {
+        // Only where all measures are in tiles do the windows not move.
+        if self.end.wrapping_sub(self.log.begin()) > self.log.len() as u32 {
+            self.end = self.log.begin();
+        }
     }
 }
 
@@ -222,61 +326,15 @@ impl WindowMeasure {
     }
 }
 
-/// Moves the start of a window so that it ends at `t`, which is not before the newest row.
+/// Moves the start of a window so that it ends at `t`, which is not before where it ended.
 #[inline]
 fn advance(log: &Log, m: &WindowMeasure, sum_of_lane: &[Option<usize>], total: &mut Total, t: i64) {
     let gone = t.saturating_sub(m.window.within);
     while total.start != log.end() && total.first <= gone {
-        let (count, sum) = log.lane(total.start, m.lane, sum_of_lane[m.lane]);
-        total.count -= u64::from(count);
-        if sum != 0 {
-            total.add(-i128::from(sum));
-        }
+        total.leave(log.lane(total.start, m.lane, sum_of_lane[m.lane]));
         total.start = total.start.wrapping_add(1);
         total.first = if total.start == log.end() { i64::MAX } else { log.time(total.start) };
     }
-}
-
-/// Puts a row into the log and into the totals whose window (as of the newest row) holds it. Gives the number after
-/// the last entry at `t`.
-fn insert(
-    slot: &mut Slot,
-    measures: &[WindowMeasure],
-    sum_of_lane: &[Option<usize>],
-    totals: &mut [Total],
-    t: i64,
-    row: &Entry,
-    in_order: bool,
-) -> u32 {
-    let log = &mut slot.log;
-    let was_end = log.end();
-    let at = if in_order { was_end } else { log.after(t) };
-    let merged = log.merge(at, t, row);
-    if !merged {
-        log.insert(at, t, row);
-    }
-    for (k, (m, total)) in measures.iter().zip(totals).enumerate() {
-        if slot.tiled.as_ref().is_some_and(|tiled| tiled.tiles[k].is_some()) {
-            continue;
-        }
-        let inside = t > slot.newest.saturating_sub(m.window.within);
-        if inside {
-            total.count += u64::from(row.counts[m.lane]);
-            if let Some(i) = sum_of_lane[m.lane] {
-                total.add(i128::from(row.sums[i]));
-            }
-        }
-        if merged {
-            continue;
-        }
-        if !inside {
-            // It lies before the window: what follows has moved up by one.
-            total.start = total.start.wrapping_add(1);
-        } else if at == total.start {
-            total.first = t;
-        }
-    }
-    if merged { at } else { at.wrapping_add(1) }
 }
 
 /// Hands measures over to tiles, those with the longest windows first, until the log is short enough.
@@ -297,18 +355,19 @@ fn go_to_tiles(slot: &mut Slot, measures: &[WindowMeasure], sum_of_lane: &[Optio
         let through = if left.is_some() { live_from.saturating_sub(tiled.longest_exact) } else { i64::MAX };
         slot.log.drop_through(through);
     }
+    slot.keep_end();
 }
 
 impl Tiled {
-    /// A measure whose tiles are all dead is exact again: `log_end` is where its window starts.
-    fn drop_dead(&mut self, measures: &[WindowMeasure], live_from: i64, log_end: u32, totals: &mut [Total]) {
+    /// A measure whose tiles are all dead is exact again: its window starts at `end`, where the others end.
+    fn drop_dead(&mut self, measures: &[WindowMeasure], live_from: i64, end: u32, totals: &mut [Total]) {
         for ((tiles, m), total) in self.tiles.iter_mut().zip(measures).zip(totals) {
             if let Some(t) = tiles {
                 t.drop_dead(&m.window, live_from);
                 if t.is_empty() {
                     // What the log still holds is as dead, for it is in the tiles too.
                     *tiles = None;
-                    *total = Total::empty(log_end);
+                    *total = Total::empty(end);
                     self.longest_exact = self.longest_exact.max(m.window.within);
                 }
             }
@@ -331,11 +390,7 @@ const AHEAD: [usize; 2] = [24, 12];
 impl Measure for Windows {
     fn apply(&mut self, slots: usize, rows: &[Row], inputs: &[Input<'_>], outputs: &mut [Output]) {
         let n = self.measures.len();
-        if self.slots.len() < slots {
-            let (lanes, sums) = (inputs.len(), self.sums);
-            self.slots.resize_with(slots, || Slot { log: Log::new(lanes, sums), ..Slot::default() });
-            self.totals.resize(slots * n, Total::empty(0));
-        }
+        self.grow(slots);
         for (i, row) in rows.iter().enumerate() {
             if let Some(next) = rows.get(i + AHEAD[0]) {
                 super::prefetch(&self.slots[next.slot as usize]);
@@ -361,6 +416,46 @@ impl Measure for Windows {
             *s = Slot { log: Log::new(self.sum_of_lane.len(), self.sums), ..Slot::default() };
             self.totals[slot as usize * n..][..n].fill(Total::empty(0));
         }
+    }
+
+    fn save(&self, slot: u32, out: &mut Vec<u8>) {
+        let state = self.slots.get(slot as usize);
+        state.is_some().put(out);
+        let Some(state) = state else { return };
+        state.now.put(out);
+        state.log.put(out);
+        state.tiled.is_some().put(out);
+        if let Some(tiled) = &state.tiled {
+            tiled.longest_exact.put(out);
+            tiled.tiles.iter().for_each(|tiles| tiles.put(out));
+        }
+    }
+
+    /// Totals follow from the log.
+    fn load(&mut self, slots: usize, slot: u32, from: &mut Taker<'_>) -> Result<(), Damaged> {
+        self.grow(slots);
+        if !from.take::<bool>()? {
+            return Ok(());
+        }
+        let now = from.take()?;
+        let log = Log::take(self.sum_of_lane.len(), self.sums, from)?;
+        let mut state = Slot { end: log.begin(), log, now, tiled: None };
+        if from.take()? {
+            let longest_exact = from.take()?;
+            let tiles = self.measures.iter().map(|_| from.take()).collect::<Result<_, _>>()?;
+            state.tiled = Some(Box::new(Tiled { tiles, longest_exact }));
+        }
+        let n = self.measures.len();
+        let totals = self.totals.get_mut(slot as usize * n..).and_then(|all| all.get_mut(..n)).ok_or(Damaged)?;
+        totals.fill(Total::empty(state.end));
+        state.slide_end(&self.measures, &self.sum_of_lane, totals, now);
+        for (k, (m, total)) in self.measures.iter().zip(totals).enumerate() {
+            if !state.is_tiled(k) {
+                advance(&state.log, m, &self.sum_of_lane, total, now);
+            }
+        }
+        self.slots[slot as usize] = state;
+        Ok(())
     }
 
     fn bytes(&self) -> usize {

@@ -14,6 +14,7 @@ use ouzel_core::{Lenient, Report, Span, Spanned, limits};
 use ouzel_detect::expressions::Planner;
 use ouzel_detect::features::{PlannedMeasure, WindowDefaults};
 use ouzel_detect::schema::{SchemaConfig, check_name};
+use std::collections::BTreeMap;
 use std::collections::HashSet;
 use std::sync::Arc;
 
@@ -82,6 +83,7 @@ impl Plan {
         let mut plan = Plan {
             name: name.to_string(),
             version: version(&[text, &schema_text]),
+            definitions: BTreeMap::from([("schema".to_string(), version(&[&schema_text]))]),
             source,
             codec,
             wanted,
@@ -104,7 +106,8 @@ impl Plan {
     }
 }
 
-fn version(texts: &[&str]) -> String {
+/// A short hash of texts, the same for good.
+pub(crate) fn version(texts: &[&str]) -> String {
     let hash = texts.iter().fold(0xcbf2_9ce4_8422_2325_u64, |h, text| {
         // FNV-1a: short, fixed for good, and nobody gains by a collision.
         text.bytes().chain([0]).fold(h, |h, b| (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3))

@@ -9,10 +9,14 @@ use std::time::Duration;
 pub struct Pump {
     chunks: Receiver<Result<Chunk>>,
     stop: Arc<AtomicBool>,
+    /// Nothing has come for so long.
+    silent: Duration,
 }
 
 /// How long a run that is told to end goes on waiting.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
+/// After so long an empty chunk is handed over, so that what has come before can be committed.
+const SILENT_AFTER: Duration = Duration::from_secs(1);
 
 impl Pump {
     /// The thread ends with the source, or with the process if the source never speaks again.
@@ -26,7 +30,7 @@ impl Pump {
                 }
             }
         });
-        Pump { chunks, stop }
+        Pump { chunks, stop, silent: Duration::ZERO }
     }
 }
 
@@ -34,11 +38,27 @@ impl Source for Pump {
     fn next(&mut self) -> Result<Option<Chunk>> {
         loop {
             match self.chunks.recv_timeout(LOOK_EVERY) {
-                Ok(next) => return next.map(Some),
+                Ok(next) => {
+                    self.silent = Duration::ZERO;
+                    return next.map(Some);
+                }
                 Err(RecvTimeoutError::Disconnected) => return Ok(None),
                 Err(RecvTimeoutError::Timeout) if self.stop.load(Relaxed) => return Ok(None),
-                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Timeout) => self.silent += LOOK_EVERY,
+            }
+            if self.silent >= SILENT_AFTER {
+                self.silent = Duration::ZERO;
+                return Ok(Some(Chunk::empty()));
             }
         }
+    }
+
+    /// What was read from it before is gone; what comes is new.
+    fn position(&self) -> Option<String> {
+        Some("pipe".into())
+    }
+
+    fn resume(&mut self, _: &str) -> Result<()> {
+        Ok(())
     }
 }

@@ -338,19 +338,22 @@ pub struct SinkRows {
     pub rows: RecordBatch,
     /// Left out by the sink's `where`.
     pub filtered: usize,
+    /// Left out because the sink holds them already.
+    pub held: usize,
     /// Rows for which a column cannot be computed: this sink does not get them.
     pub failed: Vec<Failed>,
 }
 
-pub fn sink_rows(sink: &crate::plan::SinkPlan, batch: &Batch) -> Result<SinkRows> {
+/// `holds`: the sink has the rows of the events before this offset.
+pub fn sink_rows(sink: &crate::plan::SinkPlan, batch: &Batch, holds: u64) -> Result<SinkRows> {
     let mut failed = Vec::new();
     let columns = sink.columns.iter().map(|e| e.evaluate(&batch.columns, batch.rows, &mut failed)).collect::<Result<Vec<_>>>()?;
     let options = RecordBatchOptions::new().with_row_count(Some(batch.rows));
     let rows =
         RecordBatch::try_new_with_options(sink.schema.clone(), columns, &options).map_err(|e| Error::internal(e.to_string()))?;
     let met = sink.condition.as_ref().map(|c| c.evaluate(&batch.columns, batch.rows, &mut failed)).transpose()?;
-    if met.is_none() && failed.is_empty() {
-        return Ok(SinkRows { rows, filtered: 0, failed });
+    if met.is_none() && failed.is_empty() && batch.first_offset >= holds {
+        return Ok(SinkRows { rows, filtered: 0, held: 0, failed });
     }
     failed.sort_by_key(|f| f.row);
     failed.dedup_by_key(|f| f.row);
@@ -364,9 +367,14 @@ pub fn sink_rows(sink: &crate::plan::SinkPlan, batch: &Batch) -> Result<SinkRows
             filtered += usize::from(!*keep);
         }
     }
+    let mut held = 0;
+    for (row, keep) in keep.iter_mut().enumerate().filter(|(_, keep)| **keep) {
+        *keep = batch.first_offset + u64::from(batch.ordinals[row]) >= holds;
+        held += usize::from(!*keep);
+    }
     let rows = arrow_select::filter::filter_record_batch(&rows, &BooleanArray::from(keep))
         .map_err(|e| Error::internal(e.to_string()))?;
-    Ok(SinkRows { rows, filtered, failed })
+    Ok(SinkRows { rows, filtered, held, failed })
 }
 
 impl Counts {

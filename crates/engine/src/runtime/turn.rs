@@ -55,6 +55,11 @@ impl<T> Turn<T> {
         }
     }
 
+    /// Uses the state while no batch has its turn.
+    pub fn visit<R>(&self, use_it: impl FnOnce(&mut T) -> R) -> R {
+        use_it(&mut self.lock().state)
+    }
+
     pub fn into_inner(self) -> T {
         self.inner.into_inner().unwrap_or_else(PoisonError::into_inner).state
     }

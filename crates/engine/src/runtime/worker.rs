@@ -1,12 +1,15 @@
 //! What each thread does: take a batch, carry it through.
 
 use super::batch::{Batch, Keep};
+use super::commit::PartitionState;
 use super::steps;
 use super::{Control, Running};
+use crate::checkpoint::Section;
 use crate::config::TooLate;
 use crate::journal::{Fate, SetAside};
 use crate::plan::Plan;
 use arrow_array::cast::AsArray;
+use ouzel_core::clock::Stopwatch;
 use ouzel_core::{Chunk, Decode, Encode, Encoded, Error, Lookup, Result};
 use ouzel_detect::expressions::Failed;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -34,11 +37,20 @@ struct Worker<'a, 'r> {
     encoders: Vec<Box<dyn Encode>>,
 }
 
+/// A chunk in log order, and where the source goes on behind it if a commit is due there.
+struct Taken {
+    number: u64,
+    chunk: Chunk,
+    commit: Option<String>,
+}
+
 /// What a batch hands to one sink.
 struct Block {
     encoded: Encoded,
     offered: u64,
     filtered: u64,
+    /// It holds so many of them already.
+    held: u64,
     failed: Vec<Failed>,
 }
 
@@ -52,11 +64,24 @@ impl<'a, 'r> Worker<'a, 'r> {
     }
 
     fn run(&mut self, control: &Control) -> Result<()> {
-        while let Some((number, chunk)) = self.next(control)? {
+        while let Some(Taken { number, chunk, commit }) = self.next(control)? {
+            let at_work = Stopwatch::start();
             let mut batch = steps::read(self.plan, self.decoder.as_mut(), &mut self.lookups, chunk)?;
             self.running.received.fetch_add(batch.counts.received, Relaxed);
-            self.clock(number, &mut batch)?;
+            let partition = self.clock(number, &mut batch, commit.is_some())?;
+            if let Some(lasting) = &self.running.lasting {
+                lasting.cut.pass(number, self.running)?;
+            }
             self.features(number, &mut batch)?;
+            let cut = match (&self.running.lasting, partition) {
+                (Some(lasting), Some(partition)) => {
+                    let took = Stopwatch::start();
+                    let sections = lasting.cut.take(self.running)?;
+                    lasting.cut_took(took.seconds());
+                    Some((commit, partition, sections))
+                }
+                _ => None,
+            };
             let mut blocks = Vec::new();
             if batch.rows > 0 {
                 steps::after_clock(self.plan, &mut batch, self.running.generation);
@@ -65,38 +90,60 @@ impl<'a, 'r> Worker<'a, 'r> {
             for i in 0..self.encoders.len() {
                 blocks.push(self.encode(i, &batch)?);
             }
-            self.write(number, batch, blocks)?;
+            self.write(number, batch, blocks, cut)?;
+            if let Some(lasting) = &self.running.lasting {
+                lasting.pace.worked(at_work.seconds());
+            }
         }
         Ok(())
     }
 
-    fn next(&self, control: &Control) -> Result<Option<(u64, Chunk)>> {
+    fn next(&self, control: &Control) -> Result<Option<Taken>> {
         let mut reading = self.running.source.lock().unwrap_or_else(PoisonError::into_inner);
-        if reading.ended || control.stop.load(Relaxed) || self.running.failed() {
-            return Ok(None);
+        loop {
+            if reading.ended || control.stop.load(Relaxed) || self.running.failed() {
+                return Ok(None);
+            }
+            let chunk = match reading.source.next() {
+                Ok(Some(chunk)) => chunk,
+                Ok(None) => {
+                    reading.ended = !control.stop.load(Relaxed);
+                    return Ok(None);
+                }
+                Err(e) => {
+                    reading.ended = true;
+                    self.running.end_early(e);
+                    return Ok(None);
+                }
+            };
+            let nothing = chunk.data.is_empty() && chunk.fault.is_none();
+            let mut commit = None;
+            if let Some(lasting) = &self.running.lasting
+                && (!nothing || reading.uncommitted)
+                && let Some(position) = reading.source.position()
+                && lasting.pace.begin(|| self.running.failed())
+            {
+                commit = Some(position);
+            }
+            if nothing && commit.is_none() {
+                continue;
+            }
+            reading.bytes = reading.source.progress();
+            let number = reading.next;
+            reading.next += 1;
+            reading.uncommitted = commit.is_none();
+            if let (Some(_), Some(lasting)) = (&commit, &self.running.lasting) {
+                lasting.cut.announce(number);
+            }
+            return Ok(Some(Taken { number, chunk, commit }));
         }
-        let chunk = match reading.source.next() {
-            Ok(Some(chunk)) => chunk,
-            Ok(None) => {
-                reading.ended = !control.stop.load(Relaxed);
-                return Ok(None);
-            }
-            Err(e) => {
-                reading.ended = true;
-                self.running.end_early(e);
-                return Ok(None);
-            }
-        };
-        reading.bytes = reading.source.progress();
-        let number = reading.next;
-        reading.next += 1;
-        Ok(Some((number, chunk)))
     }
 
-    /// Offsets, the partition's clock, duplicates; then what follows from them.
-    fn clock(&self, number: u64, batch: &mut Batch) -> Result<()> {
+    /// Offsets, the partition's clock, duplicates; then what follows from them. Gives the partition's state, if asked.
+    fn clock(&self, number: u64, batch: &mut Batch, commit: bool) -> Result<Option<PartitionState>> {
         let event = &self.plan.event;
         let mut keep = Keep::all(batch.rows);
+        let state;
         {
             let mut partition = self.running.partition.take(number)?;
             let partition = &mut *partition;
@@ -117,6 +164,7 @@ impl<'a, 'r> Worker<'a, 'r> {
                 batch.live_from.push(live_from);
                 batch.late.push(time < live_from);
             }
+            state = commit.then(|| partition.state());
         }
         if event.too_late == TooLate::Quarantine && batch.late.contains(&true) {
             for row in 0..batch.rows {
@@ -132,7 +180,7 @@ impl<'a, 'r> Worker<'a, 'r> {
         }
         batch.retain(keep)?;
         batch.counts.late = batch.late.iter().filter(|late| **late).count() as u64;
-        Ok(())
+        Ok(state)
     }
 
     fn features(&self, number: u64, batch: &mut Batch) -> Result<()> {
@@ -158,15 +206,17 @@ impl<'a, 'r> Worker<'a, 'r> {
                 encoded: Encoded::Bytes { data: Vec::new(), rows: 0 },
                 offered: 0,
                 filtered: 0,
+                held: 0,
                 failed: Vec::new(),
             });
         }
-        let rows = steps::sink_rows(plan, batch)?;
+        let rows = steps::sink_rows(plan, batch, self.running.holds[sink])?;
         let encoded = self.encoders[sink].encode(&rows.rows)?;
-        Ok(Block { encoded, offered: batch.rows as u64, filtered: rows.filtered as u64, failed: rows.failed })
+        let (offered, filtered, held) = (batch.rows as u64, rows.filtered as u64, rows.held as u64);
+        Ok(Block { encoded, offered, filtered, held, failed: rows.failed })
     }
 
-    fn write(&self, number: u64, mut batch: Batch, blocks: Vec<Block>) -> Result<()> {
+    fn write(&self, number: u64, mut batch: Batch, blocks: Vec<Block>, commit: Option<Commit>) -> Result<()> {
         let plan = self.plan;
         let partition = batch.chunk.partition;
         let id = |offset: u64| {
@@ -197,7 +247,7 @@ impl<'a, 'r> Worker<'a, 'r> {
             sink.tick()?;
             summary.offered += block.offered;
             summary.filtered += block.filtered;
-            summary.delivered += rows;
+            summary.delivered += rows + block.held;
             summary.dead_lettered += block.failed.len() as u64;
         }
         if batch.rows > 0
@@ -215,9 +265,15 @@ impl<'a, 'r> Worker<'a, 'r> {
         output.counts.add(&batch.counts);
         output.summary.delivered += batch.rows as u64;
         self.running.delivered.fetch_add(batch.rows as u64, Relaxed);
+        if let (Some(lasting), Some((source, partition, sections))) = (&self.running.lasting, commit) {
+            lasting.request(output.request(source, partition, sections)?);
+        }
         Ok(())
     }
 }
+
+/// Where the source goes on, what the partition knew there, and the groups.
+type Commit = (Option<String>, PartitionState, Vec<Section>);
 
 fn sink_failure(kind: &str, batch: &Batch, failed: &Failed, id: impl Fn(u64) -> String) -> SetAside {
     let row = failed.row as usize;

@@ -2,8 +2,9 @@
 
 use super::cut::Cuts;
 use super::markdown::{Block, Case};
+use crate::plan::Plan;
 use crate::project::{Project, load_with};
-use crate::runtime::{Control, Options, run_recut};
+use crate::runtime::{Control, Options, Place, STOPPED_DEAD, run_recut};
 use crate::summary::PipelineSummary;
 use ouzel_core::Span;
 use ouzel_core::yaml::{Node, Value as Yaml};
@@ -21,12 +22,19 @@ pub struct Outcome {
     pub problems: Option<String>,
 }
 
+/// How a case is run, how its log is cut, and on how many threads.
 const RUNS: [(&str, Cuts, usize); 5] = [
     ("straight", Cuts::Straight, 1),
     ("one event at a time", Cuts::Single, 2),
-    ("cut at random, seed 1", Cuts::Random(1), 3),
-    ("cut at random, seed 2", Cuts::Random(2), 2),
-    ("cut at random, seed 3", Cuts::Random(3), 4),
+    ("cut at random, seed 1", Cuts::OneOf(4, 1), 3),
+    ("cut at random, seed 2", Cuts::OneOf(4, 2), 2),
+    ("cut at random, seed 3", Cuts::OneOf(4, 3), 4),
+];
+
+/// The same, killed after every so many commits and gone on with until it is through; a commit with each batch.
+const KILLED: [(&str, Cuts, usize, u64); 2] = [
+    ("killed at every commit, one event at a time", Cuts::Single, 2, 1),
+    ("killed at every third commit, cut at random", Cuts::OneOf(4, 4), 3, 3),
 ];
 
 /// Runs a case of a project (or of no project, if the case brings all files itself). `scratch` is an empty folder.
@@ -64,13 +72,17 @@ fn try_case(project: &Path, case: &Case, scratch: &Path) -> Result<Outcome, Stri
     let pipeline = pick(&loaded, case)?;
 
     let mut first: Option<(PipelineSummary, String)> = None;
-    for (how, cuts, threads) in RUNS {
-        let options = Options { threads, colour: false };
-        let recut = |source, framing| cuts.apply(source, framing);
+    let place = Place { lasting: true, ..loaded.place() };
+    let plain = RUNS.iter().map(|(how, cuts, threads)| (*how, *cuts, Options { threads: *threads, ..Options::default() }));
+    let killed = KILLED.iter().map(|(how, cuts, threads, commits)| {
+        let options =
+            Options { threads: *threads, commit_each_batch: true, die_after_commits: Some(*commits), ..Options::default() };
+        (*how, *cuts, options)
+    });
+    for (how, cuts, options) in plain.chain(killed) {
         // Each run is the first of its project, so that ids are the same.
-        let _ = std::fs::remove_dir_all(scratch.join(".ouzel"));
-        let summary = run_recut(&pipeline.plan, scratch, loaded.lake(), &options, &Control::default(), &mut |_| {}, &recut)
-            .map_err(|e| format!("run {how}: {e}"))?;
+        let _ = std::fs::remove_dir_all(&place.state);
+        let summary = until_through(&pipeline.plan, &place, &options, cuts).map_err(|e| format!("run {how}: {e}"))?;
         let rows = std::fs::read_to_string(&output).map_err(|e| format!("run {how}: {e}"))?;
         if !summary.adds_up() {
             outcome.failures.push(format!("run {how}: the counts do not add up: {summary:?}"));
@@ -79,6 +91,10 @@ fn try_case(project: &Path, case: &Case, scratch: &Path) -> Result<Outcome, Stri
             None => first = Some((summary, rows)),
             Some((_, straight)) if *straight != rows => {
                 outcome.failures.push(format!("run {how}: other rows than straight\n{}", diff_lines(straight, &rows)))
+            }
+            Some((straight, _)) if counts(straight) != counts(&summary) => {
+                let (a, b) = (counts(straight), counts(&summary));
+                outcome.failures.push(format!("run {how}: other counts than straight\n    - {a:?}\n    + {b:?}"));
             }
             Some(_) => {}
         }
@@ -91,6 +107,22 @@ fn try_case(project: &Path, case: &Case, scratch: &Path) -> Result<Outcome, Stri
         compare_counts(expected, &summary, &mut outcome)?;
     }
     Ok(outcome)
+}
+
+/// Runs a pipeline, again and again if it is killed, until its source has ended.
+fn until_through(plan: &Plan, place: &Place, options: &Options, cuts: Cuts) -> ouzel_core::Result<PipelineSummary> {
+    let recut = |source, framing| cuts.apply(source, framing);
+    loop {
+        match run_recut(plan, place, options, &Control::default(), &recut) {
+            Err(e) if e.message() == STOPPED_DEAD => {}
+            ended => return ended,
+        }
+    }
+}
+
+/// What does not depend on how it was run.
+fn counts(summary: &PipelineSummary) -> PipelineSummary {
+    PipelineSummary { keys: Default::default(), state_bytes: 0, seconds: 0.0, commits: 0, resumed: None, ..summary.clone() }
 }
 
 fn pick<'p>(project: &'p Project, case: &Case) -> Result<&'p crate::project::Pipeline, String> {

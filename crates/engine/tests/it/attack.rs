@@ -157,4 +157,12 @@ impl Source for Flood {
         let origin = Origin { name: Arc::from("flood"), position: 0, header: None };
         Ok((!lines.is_empty()).then(|| Chunk { partition: 0, origin, data: lines.into(), fault: None }))
     }
+
+    fn position(&self) -> Option<String> {
+        None
+    }
+
+    fn resume(&mut self, _: &str) -> Result<()> {
+        Ok(())
+    }
 }

@@ -10,3 +10,4 @@ mod meaning;
 mod measures;
 mod model;
 mod project;
+mod sinks;

@@ -4,7 +4,8 @@
 use crate::log::{Log, Shape, Step, log, shapes, steps};
 use crate::measures::{Group, Kind, groups};
 use crate::model::{self, Cell, Fates, Row};
-use crate::project::{Cuts, Folder, How, Settings, plan};
+use crate::project::{Folder, How, Settings, plan};
+use ouzel_engine::spec::Cuts;
 use ouzel_engine::{PipelineSummary, Plan};
 use proptest::prelude::*;
 use proptest::test_runner::{RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner};
@@ -68,17 +69,10 @@ fn rows_are_those_of_the_model_under_every_cut_and_thread_count() {
             let (log, settings, plan) = (case.log(), &SETTINGS[case.settings], &pipelines.plans[case.settings]);
             folder.write(&log.ndjson());
             let (rows, fates) = model::run(&log, &pipelines.groups, settings);
-            let (straight, summary) = run(&folder, plan, How { cuts: Cuts::None, threads: 1 })?;
+            let (straight, summary) = run(&folder, plan, How { cuts: Cuts::Straight, threads: 1, killed: None })?;
             compare(&pipelines.groups, &rows, &straight)?;
             compare_fates(&fates, &summary)?;
-            let once = [
-                How { cuts: Cuts::Each, threads: 2 },
-                How { cuts: Cuts::OneOf(2, *seed), threads: 1 },
-                How { cuts: Cuts::OneOf(3, seed.rotate_left(16)), threads: 3 },
-                How { cuts: Cuts::OneOf(8, seed.rotate_left(32)), threads: 4 },
-                How { cuts: Cuts::OneOf(64, seed.rotate_left(48)), threads: 5 },
-            ];
-            for how in once {
+            for how in hows(*seed) {
                 let (other, other_summary) = run(&folder, plan, how)?;
                 same_bytes(&straight, &other, &format!("{how:?}"))?;
                 compare_fates(&fates, &other_summary)?;
@@ -100,14 +94,16 @@ fn rows_are_those_of_the_model_under_every_cut_and_thread_count() {
     );
 }
 
-/// Five ways to run a log.
-fn hows(seed: u64) -> [How; 5] {
+/// Ways to run a log.
+fn hows(seed: u64) -> [How; 7] {
     [
-        How { cuts: Cuts::Each, threads: 2 },
-        How { cuts: Cuts::OneOf(2, seed), threads: 1 },
-        How { cuts: Cuts::OneOf(3, seed.rotate_left(16)), threads: 3 },
-        How { cuts: Cuts::OneOf(8, seed.rotate_left(32)), threads: 4 },
-        How { cuts: Cuts::OneOf(64, seed.rotate_left(48)), threads: 5 },
+        How { cuts: Cuts::Single, threads: 2, killed: None },
+        How { cuts: Cuts::OneOf(2, seed), threads: 1, killed: None },
+        How { cuts: Cuts::OneOf(3, seed.rotate_left(16)), threads: 3, killed: None },
+        How { cuts: Cuts::OneOf(8, seed.rotate_left(32)), threads: 4, killed: None },
+        How { cuts: Cuts::OneOf(64, seed.rotate_left(48)), threads: 5, killed: None },
+        How { cuts: Cuts::OneOf(64, seed.rotate_left(24)), threads: 2, killed: Some(1) },
+        How { cuts: Cuts::OneOf(24, seed.rotate_left(40)), threads: 3, killed: Some(3 + seed % 5) },
     ]
 }
 
@@ -126,7 +122,7 @@ fn tiles_are_the_same_under_every_cut_and_thread_count() {
     check("tiles, cuts and threads", 60, &(cases(), any::<u64>()), show, |(case, seed)| {
         let (log, settings, plan) = (case.log(), &SETTINGS[case.settings], &pipelines.plans[case.settings]);
         folder.write(&log.ndjson());
-        let (straight, _) = run(&folder, plan, How { cuts: Cuts::None, threads: 1 })?;
+        let (straight, _) = run(&folder, plan, How { cuts: Cuts::Straight, threads: 1, killed: None })?;
         let exact = model::run(&log, &pipelines.groups, settings).0;
         let wide = model::run(&log, &wider, settings).0;
         counts.set(counts.get() + compare_counts(&pipelines.groups, &exact, &wide, &straight)?);
@@ -149,7 +145,7 @@ fn a_pipeline_beside_it_changes_nothing() {
         let mut alone = Vec::new();
         for (case, folder) in cases.into_iter().zip(&folders) {
             folder.write(&case.log().ndjson());
-            alone.push(run(folder, &pipelines.plans[case.settings], How { cuts: Cuts::None, threads: 1 })?.0);
+            alone.push(run(folder, &pipelines.plans[case.settings], How { cuts: Cuts::Straight, threads: 1, killed: None })?.0);
         }
         let together: Vec<_> = std::thread::scope(|scope| {
             let running: Vec<_> = cases
@@ -157,7 +153,7 @@ fn a_pipeline_beside_it_changes_nothing() {
                 .zip(&folders)
                 .map(|(case, folder)| {
                     let plan = &pipelines.plans[case.settings];
-                    scope.spawn(move || run(folder, plan, How { cuts: Cuts::OneOf(4, 7), threads: 2 }))
+                    scope.spawn(move || run(folder, plan, How { cuts: Cuts::OneOf(4, 7), threads: 2, killed: None }))
                 })
                 .collect();
             running.into_iter().map(|thread| thread.join().expect("a run does not panic")).collect()
@@ -188,9 +184,9 @@ fn check<S: Strategy>(
     match runner.run(strategy, |case| holds(&case)) {
         Ok(()) => println!("{name}: {cases} cases hold (PROPTEST_CASES), seed {seed} (PROPTEST_RNG_SEED)"),
         Err(TestError::Abort(why)) => panic!("{name}: {why}"),
-        Err(TestError::Fail(_, case)) => {
-            // What was told belongs to an earlier, larger case.
-            let why = holds(&case).err().map_or("it does not fail again".into(), |e| e.to_string());
+        Err(TestError::Fail(first, case)) => {
+            // What was told may belong to an earlier, larger case.
+            let why = holds(&case).err().map_or_else(|| format!("{first} (it does not fail again)"), |e| e.to_string());
             panic!("{name}, seed {seed}: {why}\n{}", show(&case))
         }
     }

@@ -1,11 +1,10 @@
 //! A project on disk, and runs of its one pipeline.
 
 use crate::measures::{Group, Of};
-use ouzel_core::{Chunk, Error, Result, Source};
-use ouzel_engine::runtime::run_recut;
-use ouzel_engine::{Control, Options, PipelineSummary, Plan, project};
-use std::collections::VecDeque;
-use std::path::Path;
+use ouzel_core::{Error, Result, Source};
+use ouzel_engine::runtime::{Recut, STOPPED_DEAD, run_recut};
+use ouzel_engine::spec::Cuts;
+use ouzel_engine::{Control, Options, PipelineSummary, Place, Plan, project};
 use std::sync::Arc;
 use tempfile::TempDir;
 
@@ -67,29 +66,23 @@ pub fn plan_of(yaml: &str) -> Arc<Plan> {
     project.pipelines[0].plan.clone()
 }
 
-/// How a log is cut into chunks, and by how many threads it is worked on.
+/// How a log is run.
 #[derive(Debug, Clone, Copy)]
 pub struct How {
     pub cuts: Cuts,
     pub threads: usize,
-}
-
-#[derive(Debug, Clone, Copy)]
-pub enum Cuts {
-    /// As the source gives them.
-    None,
-    /// After each line.
-    Each,
-    /// After one line of so many, by chance.
-    OneOf(u64, u64),
+    /// With a commit at each cut, and killed at every so many commits until it is through.
+    pub killed: Option<u64>,
 }
 
 /// A folder to run in.
 pub struct Folder(TempDir);
 
 impl Folder {
+    /// In memory where that can be: what is killed here is not the machine, so nothing hangs on a disk.
     pub fn new() -> Folder {
-        Folder(TempDir::new().expect("a temporary folder"))
+        let folder = TempDir::new_in("/dev/shm").or_else(|_| TempDir::new());
+        Folder(folder.expect("a temporary folder"))
     }
 
     pub fn write(&self, log: &str) {
@@ -98,7 +91,13 @@ impl Folder {
 
     /// What was written, and what was done.
     pub fn run(&self, plan: &Plan, how: How) -> Result<(String, PipelineSummary)> {
-        self.run_of(plan, how.threads, &|source| Box::new(Cutter { source, cuts: how.cuts, random: 0, ready: VecDeque::new() }))
+        let options = Options {
+            threads: how.threads,
+            commit_each_batch: how.killed.is_some(),
+            die_after_commits: how.killed,
+            ..Options::default()
+        };
+        self.run_with(plan, options, &|source, framing| how.cuts.apply(source, framing))
     }
 
     /// With another source in place of the pipeline's.
@@ -108,61 +107,22 @@ impl Folder {
         threads: usize,
         source: &dyn Fn(Box<dyn Source>) -> Box<dyn Source>,
     ) -> Result<(String, PipelineSummary)> {
-        let root: &Path = self.0.path();
+        self.run_with(plan, Options { threads, ..Options::default() }, &|own, _| source(own))
+    }
+
+    fn run_with(&self, plan: &Plan, options: Options, recut: Recut<'_>) -> Result<(String, PipelineSummary)> {
+        let root = self.0.path();
+        let (lake, state, lasting) = (root.join("lake"), root.join("state"), options.die_after_commits.is_some());
+        let place = Place { project: "meaning".into(), root: root.into(), lake, state, lasting };
         // Each run is the first of its project, so that ids are the same.
-        let _ = std::fs::remove_dir_all(root.join(".ouzel"));
-        let options = Options { threads, colour: false };
-        let summary =
-            run_recut(plan, root, &root.join("lake"), &options, &Control::default(), &mut |_| {}, &|own, _| source(own))?;
+        let _ = std::fs::remove_dir_all(&place.state);
+        let summary = loop {
+            match run_recut(plan, &place, &options, &Control::default(), recut) {
+                Err(e) if e.message() == STOPPED_DEAD => {}
+                ended => break ended?,
+            }
+        };
         let rows = std::fs::read_to_string(root.join("out.ndjson")).map_err(|e| Error::internal(e.to_string()))?;
         Ok((rows, summary))
-    }
-}
-
-struct Cutter {
-    source: Box<dyn Source>,
-    cuts: Cuts,
-    random: u64,
-    ready: VecDeque<Chunk>,
-}
-
-impl Source for Cutter {
-    fn next(&mut self) -> Result<Option<Chunk>> {
-        if let Cuts::None = self.cuts {
-            return self.source.next();
-        }
-        while self.ready.is_empty() {
-            let Some(chunk) = self.source.next()? else { return Ok(None) };
-            let mut start = 0;
-            let data = chunk.data.as_slice();
-            let ends = data.iter().enumerate().filter(|(_, byte)| **byte == b'\n').map(|(at, _)| at + 1);
-            let ends: Vec<usize> = ends.filter(|_| self.cuts_here()).chain([data.len()]).collect();
-            for end in ends.into_iter().filter(|end| *end > 0) {
-                if end > start {
-                    let mut part = chunk.clone();
-                    part.data = chunk.data.slice_with_length(start, end - start);
-                    part.origin.position += start as u64;
-                    self.ready.push_back(part);
-                    start = end;
-                }
-            }
-        }
-        Ok(self.ready.pop_front())
-    }
-}
-
-impl Cutter {
-    fn cuts_here(&mut self) -> bool {
-        match self.cuts {
-            Cuts::None => false,
-            Cuts::Each => true,
-            Cuts::OneOf(lines, seed) => {
-                // SplitMix64 (Steele, Lea, Flood 2014).
-                self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
-                let mixed = (self.random ^ seed).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-                let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-                (mixed ^ (mixed >> 31)).is_multiple_of(lines)
-            }
-        }
     }
 }

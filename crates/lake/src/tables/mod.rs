@@ -13,5 +13,5 @@ mod fit;
 mod partitions;
 mod stats;
 
-pub use sink::{LakeSink, Writer};
+pub use sink::{Commits, LakeSink, Writer};
 pub use table::Table;

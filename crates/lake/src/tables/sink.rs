@@ -10,11 +10,11 @@ use arrow_schema::SchemaRef;
 use deltalake_core::kernel::Add;
 use ouzel_core::clock::Stopwatch;
 use ouzel_core::units::TimeSpan;
-use ouzel_core::{Encode, Encoded, Error, Report, Result, Sink, Spanned};
+use ouzel_core::{Encode, Encoded, Error, Kind, Prepared, Report, Result, Sink, Spanned};
 use schemars::JsonSchema;
-use serde::Deserialize;
-use std::path::Path;
-use std::sync::Arc;
+use serde::{Deserialize, Serialize};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Rows in a Delta table of the project's lake.
 ///
@@ -81,15 +81,25 @@ impl LakeSink {
     }
 
     /// `lake`: the folder that holds the tables. `schema`: the sink's columns, in their order.
-    pub fn open(self, lake: &Path, schema: SchemaRef, writer: Writer) -> Result<Box<dyn Sink>> {
+    pub fn open(self, lake: &Path, schema: SchemaRef, writer: Writer, commits: Commits<'_>) -> Result<Box<dyn Sink>> {
         let partition_by: Vec<String> = self.partition_by.iter().map(|column| column.value.clone()).collect();
         let columns = Arc::new(Columns::new(&schema, &partition_by)?);
         let doing = format!("opening the table `{}`", *self.table);
         let table =
             Table::open_or_create(&lake.join(self.table.as_str()), &columns, &writer.app_id).map_err(|e| e.context(doing))?;
         let files = Files::new(table.root(), &columns, &writer.app_id);
+        let mut table = table;
+        if let Commits::Follow(Some(position)) = commits {
+            let pending: Pending = serde_json::from_str(position).map_err(|e| {
+                Error::new(Kind::Changed, format!("the state of the table `{}` cannot be read ({e})", *self.table))
+            })?;
+            pending.publish(&mut table, &writer.pipeline)?;
+        }
         Ok(Box::new(LakeWriter {
-            table,
+            root: table.root().to_path_buf(),
+            holds: if matches!(commits, Commits::Follow(_)) { table.sequence() as u64 } else { 0 },
+            follows: matches!(commits, Commits::Follow(_)),
+            table: Arc::new(Mutex::new(table)),
             columns,
             files,
             writer,
@@ -103,8 +113,41 @@ impl LakeSink {
     }
 }
 
+/// When rows become visible.
+#[derive(Debug, Clone, Copy)]
+pub enum Commits<'a> {
+    /// By the sink's own settings. Nothing goes on from here.
+    Own,
+    /// With the commits of the run, from one of which (its position) the sink may go on. The sequence of a commit of the table is the
+    /// offset that the commit of the run was made at.
+    Follow(Option<&'a str>),
+}
+
+/// Files that a commit of the run has decided on. Whether the table has them, its sequence tells.
+#[derive(Debug, Serialize, Deserialize)]
+struct Pending {
+    sequence: i64,
+    rows: u64,
+    adds: Vec<Add>,
+}
+
+impl Pending {
+    fn publish(&self, table: &mut Table, pipeline: &str) -> Result<()> {
+        if self.adds.is_empty() || table.sequence() >= self.sequence {
+            return Ok(());
+        }
+        let commit = Commit { adds: &self.adds, pipeline, rows: self.rows, sequence: self.sequence };
+        table.append(commit).map(|_| ())
+    }
+}
+
 struct LakeWriter {
-    table: Table,
+    table: Arc<Mutex<Table>>,
+    root: PathBuf,
+    /// The table has the rows of the events before this offset.
+    holds: u64,
+    /// Commits come from outside.
+    follows: bool,
     columns: Arc<Columns>,
     files: Files,
     writer: Writer,
@@ -124,7 +167,7 @@ impl LakeWriter {
     fn commit_if_due(&mut self) -> Result<()> {
         let waited_s = self.since_first.as_ref().map_or(0.0, Stopwatch::seconds);
         let due = self.rows >= self.commit_rows || waited_s >= self.commit_every_s || self.files.count() >= FILES_PER_COMMIT_MAX;
-        if due { self.commit() } else { Ok(()) }
+        if due && !self.follows { self.commit() } else { Ok(()) }
     }
 
     fn commit(&mut self) -> Result<()> {
@@ -133,8 +176,10 @@ impl LakeWriter {
         }
         let finished = self.with_files(Files::finish)?;
         self.ready.extend(finished);
-        let commit = Commit { adds: &self.ready, pipeline: &self.writer.pipeline, rows: self.rows };
-        self.table.append(commit)?;
+        let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
+        let sequence = table.sequence() + 1;
+        table.append(Commit { adds: &self.ready, pipeline: &self.writer.pipeline, rows: self.rows, sequence })?;
+        drop(table);
         self.ready.clear();
         self.rows = 0;
         self.since_first = None;
@@ -169,12 +214,29 @@ impl Sink for LakeWriter {
         self.commit_if_due()
     }
 
+    fn prepare(&mut self, offset: u64) -> Result<Prepared> {
+        if !self.follows {
+            return Ok(Prepared::default());
+        }
+        let adds = self.with_files(Files::finish)?;
+        let rows = std::mem::take(&mut self.rows);
+        let pending = Pending { sequence: offset as i64, rows, adds };
+        let position = serde_json::to_string(&pending).map_err(|e| Error::internal(e.to_string()))?;
+        let (table, pipeline) = (self.table.clone(), self.writer.pipeline.clone());
+        let publish = move || pending.publish(&mut table.lock().unwrap_or_else(PoisonError::into_inner), &pipeline);
+        Ok(Prepared { position, sync: None, publish: Some(Box::new(publish)) })
+    }
+
+    fn holds(&self) -> u64 {
+        self.holds
+    }
+
     fn close(&mut self) -> Result<()> {
-        self.commit()
+        if self.follows { Ok(()) } else { self.commit() }
     }
 
     fn location(&self) -> String {
-        self.table.root().display().to_string()
+        self.root.display().to_string()
     }
 }
 

@@ -50,7 +50,7 @@ fn rows(from: i64, n: i64) -> RecordBatch {
 }
 
 fn write(lake: &Path, text: &str, app_id: &str, batches: &[RecordBatch]) -> Result<()> {
-    let mut sink = config(text).0.open(lake, batches[0].schema(), writer(app_id))?;
+    let mut sink = config(text).0.open(lake, batches[0].schema(), writer(app_id), Commits::Own)?;
     let mut encoder = sink.encoder()?;
     for batch in batches {
         sink.write(encoder.encode(batch)?)?;
@@ -171,7 +171,8 @@ fn writers_at_once() {
 #[test]
 fn the_older_of_two_runs_is_fenced_off() {
     let lake = tempfile::tempdir().unwrap();
-    let mut old = config("{ table: t, commit_rows: 1 }").0.open(lake.path(), rows(0, 1).schema(), writer("a")).unwrap();
+    let mut old =
+        config("{ table: t, commit_rows: 1 }").0.open(lake.path(), rows(0, 1).schema(), writer("a"), Commits::Own).unwrap();
     write(lake.path(), "table: t", "a", &[rows(0, 1)]).unwrap();
     let block = old.encoder().unwrap().encode(&rows(1, 1)).unwrap();
     assert_eq!(old.write(block).unwrap_err().kind, Kind::Conflict);
@@ -217,7 +218,7 @@ fn speed_into_the_lake() {
     let batches: Vec<RecordBatch> = (0..20).map(|i| rows(i * 8192, 8192)).collect();
     let schema = batches[0].schema();
     let watch = Stopwatch::start();
-    let mut sink = config("{ table: t, partition_by: [late] }").0.open(lake.path(), schema, writer("a")).unwrap();
+    let mut sink = config("{ table: t, partition_by: [late] }").0.open(lake.path(), schema, writer("a"), Commits::Own).unwrap();
     let mut encoder = sink.encoder().unwrap();
     let mut count = 0;
     for _ in 0..12 {

@@ -49,6 +49,8 @@ pub struct Commit<'a> {
     pub adds: &'a [Add],
     pub pipeline: &'a str,
     pub rows: u64,
+    /// Greater than that of this writer's commit before.
+    pub sequence: i64,
 }
 
 impl Table {
@@ -85,6 +87,11 @@ impl Table {
         &self.root
     }
 
+    /// Of this writer's last commit; 0 if it has made none.
+    pub fn sequence(&self) -> i64 {
+        self.sequence
+    }
+
     pub fn version(&self) -> u64 {
         self.version
     }
@@ -95,7 +102,7 @@ impl Table {
         if self.since_seen.seconds() > VERSION_TRUSTED_S {
             self.check_sequence()?;
         }
-        let sequence = self.sequence + 1;
+        let sequence = commit.sequence;
         let actions = commit.adds.iter().cloned().map(Action::Add).collect();
         let partition_by = self.columns.partition_names().into_iter().map(String::from).collect();
         let operation = DeltaOperation::Write { mode: SaveMode::Append, partition_by: Some(partition_by), predicate: None };

@@ -17,6 +17,10 @@ pub enum Exit {
     Unavailable = 4,
     /// A spec does not hold.
     SpecFailed = 5,
+    /// What a run is to go on from is not what it was: input files, definitions, outputs or the state itself.
+    Changed = 6,
+    /// Another process holds the state, or has taken it over.
+    Held = 7,
     /// Stopped by Ctrl-C before the sources ended; what was read is complete.
     Interrupted = 130,
 }
@@ -29,6 +33,8 @@ Exit codes:
   3    the project is wrong (`ouzel validate` tells where)
   4    a file or server outside cannot be read or written
   5    a spec does not hold
+  6    what the run is to go on from has changed: input files, definitions, outputs, state
+  7    another process holds the state, or has taken it over
   130  stopped by Ctrl-C; what was read is complete";
 
 impl From<Exit> for ExitCode {
@@ -42,7 +48,9 @@ impl From<&Error> for Exit {
         match error.kind {
             Kind::Config => Exit::Invalid,
             Kind::Unavailable => Exit::Unavailable,
-            Kind::Data | Kind::Conflict | Kind::Internal => Exit::Failed,
+            Kind::Changed => Exit::Changed,
+            Kind::Conflict => Exit::Held,
+            Kind::Data | Kind::Internal => Exit::Failed,
         }
     }
 }

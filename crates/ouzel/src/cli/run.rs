@@ -16,6 +16,12 @@ pub struct Args {
     /// Threads that work on events; the default is the number of cores.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     threads: Option<u16>,
+    /// Start anew instead of going on where the last run stopped: files are written over, tables get a new generation of rows.
+    #[arg(long)]
+    fresh: bool,
+    /// Go on although another process holds the state: that process is fenced off and stops at its next commit.
+    #[arg(long)]
+    take_over: bool,
 }
 
 pub fn run(root: &Path, args: &Args, format: Format) -> Exit {
@@ -50,10 +56,11 @@ fn run_all(
     summaries: &mut Map<String, serde_json::Value>,
 ) -> Exit {
     let threads = args.threads.map_or_else(|| std::thread::available_parallelism().map_or(1, usize::from), usize::from);
-    let options = Options { threads, colour: output_has_colour() };
+    let options =
+        Options { threads, colour: output_has_colour(), fresh: args.fresh, take_over: args.take_over, ..Options::default() };
     for pipeline in pipelines {
         let mut line = ProgressLine::new(&pipeline.name, format == Format::Text);
-        let result = ouzel_engine::run(&pipeline.plan, &project.root, project.lake(), &options, control, &mut |p| line.show(p));
+        let result = ouzel_engine::run(&pipeline.plan, &project.place(), &options, control, &mut |p| line.show(p));
         line.clear();
         match result {
             Ok(Ended { summary, error }) => {
@@ -91,10 +98,20 @@ fn stop_on_signals(control: &Control) -> std::io::Result<()> {
 
 /// The summary, for people.
 fn describe(name: &str, s: &PipelineSummary, colour: bool) -> String {
-    let rate = if s.seconds > 0.0 { s.received as f64 / s.seconds } else { 0.0 };
+    let events = s.received - s.resumed.as_ref().map_or(0, |r| r.events);
+    let rate = if s.seconds > 0.0 { events as f64 / s.seconds } else { 0.0 };
     let title = paint(name, AnsiColor::Cyan, colour);
     let stopped = if s.interrupted { ", stopped before the source ended" } else { "" };
-    let mut out = format!("{title}: {} events in {:.1} s, {}/s{stopped}\n", count(s.received), s.seconds, count(rate as u64));
+    let mut out = format!("{title}: {} events in {:.1} s, {}/s{stopped}\n", count(events), s.seconds, count(rate as u64));
+    if let Some(r) = &s.resumed {
+        let at = if r.source.is_empty() { String::new() } else { format!(" ({})", r.source) };
+        line(
+            &mut out,
+            "resumed",
+            &format!("behind event {}{at}, commit {}; counts are of both runs together", count(r.events), r.commit),
+        );
+        r.notes.iter().for_each(|note| line(&mut out, "note", note));
+    }
     let fates = [
         ("delivered", s.delivered),
         ("filtered", s.filtered),

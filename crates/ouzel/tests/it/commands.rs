@@ -47,7 +47,7 @@ fn run_ends_with_counts_that_add_up() {
         rows,
         "{\"ip\":\"10.0.0.1\",\"n\":1,\"decision\":\"allow\"}\n{\"ip\":\"10.0.0.1\",\"n\":2,\"decision\":\"deny\"}\n"
     );
-    let dead = std::fs::read_to_string(folder.path().join(".ouzel/dead_letters/web.ndjson")).expect("written");
+    let dead = std::fs::read_to_string(folder.path().join(".ouzel/state/web/dead_letters.ndjson")).expect("written");
     assert!(dead.contains("\"raw\":\"nonsense\"") && dead.contains("\"id\":\"web.0.0.2.0\""), "{dead}");
 }
 

@@ -3,6 +3,7 @@
 //! Differences that are meant: a lone surrogate is U+FFFD here and an error there, a number too large for 64 bits is
 //! the field's matter here and an error there, and the depth limits are 128 and 127.
 
+use super::is_blank;
 use crate::codecs::tests::{check_invariants, chunk, wanted};
 use crate::codecs::{CodecConfig, JsonCodec};
 use arrow_array::cast::AsArray;
@@ -57,7 +58,7 @@ fn agrees(data: &[u8]) -> Result<(), TestCaseError> {
     let decoded = JsonCodec {}.decoder(fields.clone()).decode(&chunk).expect("decodes");
     check_invariants(&chunk, &decoded);
     let (mut row, mut broken) = (0, 0);
-    for line in data.split(|b| *b == b'\n').filter(|line| !line.iter().all(u8::is_ascii_whitespace)) {
+    for line in data.split(|b| *b == b'\n').filter(|line| !line.iter().all(is_blank)) {
         let model = serde_json::from_slice::<Value>(line);
         if model.as_ref().is_err_and(is_meant) {
             let start = line.as_ptr() as usize - data.as_ptr() as usize;
@@ -134,6 +135,11 @@ proptest! {
         let data = lines(&records, false);
         agrees(&data[..at.index(data.len())])?;
     }
+}
+
+#[test]
+fn a_form_feed_is_no_whitespace() {
+    agrees(b"{\"a\":1}\n\x0c{\"a\":2}\n{\"a\":3}\n").expect("as serde_json has it");
 }
 
 #[test]

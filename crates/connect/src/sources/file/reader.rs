@@ -1,17 +1,19 @@
 //! Cuts files into chunks of whole records. A plain file is read straight into the chunks; only the part of a
 //! record at the end of a chunk is copied. Memory is bounded by the longest record allowed, whatever the files hold.
 
+use super::digest::{BLOCK_BYTES, Digest, Mark};
 use super::named;
+use super::place::{At, Place, ReadFile, Reading, Seen, changed, find};
 use crate::sources::compression::Decompressed;
 use crate::sources::{Compression, NewFraming};
 use arrow_buffer::Buffer;
 use ouzel_core::error::{Result, ResultExt};
 use ouzel_core::limits::{CHUNK_BYTES_MAX, KEPT_RAW_BYTES_MAX, RECORD_BYTES_MAX};
-use ouzel_core::{Chunk, Framing, Origin, Source};
+use ouzel_core::{Chunk, Error, Framing, Kind, Origin, Source};
 use std::collections::VecDeque;
 use std::fs::File;
-use std::io::Read;
-use std::path::PathBuf;
+use std::io::{Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// The log of one `file` source.
@@ -20,6 +22,8 @@ pub struct FileReader {
     current: Option<Open>,
     compression: Compression,
     framing: NewFraming,
+    /// What has been read to its end.
+    read: Vec<ReadFile>,
     /// Of all files; `None` if one is no regular file.
     bytes_total: Option<u64>,
     /// Of the files that are done.
@@ -31,22 +35,54 @@ pub(super) struct Listed {
     pub path: PathBuf,
     /// As people know it.
     pub name: Arc<str>,
-    /// Compressed size; `None` for a pipe.
-    pub bytes: Option<u64>,
+    pub seen: Seen,
 }
 
 impl FileReader {
     pub(super) fn new(files: Vec<Listed>, compression: Compression, framing: NewFraming) -> FileReader {
-        let bytes_total = files.iter().map(|file| file.bytes).sum();
-        FileReader { files: files.into(), current: None, compression, framing, bytes_total, bytes_done: 0 }
+        let bytes_total = files.iter().map(|file| file.seen.bytes).sum();
+        FileReader { files: files.into(), current: None, compression, framing, read: Vec::new(), bytes_total, bytes_done: 0 }
     }
 
     /// A log that comes through a pipe: what one read gives is handed over at once.
     pub fn from_reader(name: &str, input: Box<dyn Read + Send>, compression: Compression, framing: NewFraming) -> FileReader {
         let mut reader = FileReader::new(Vec::new(), compression, framing);
         reader.bytes_total = None;
-        reader.current = Some(Open::new(name.into(), input, true, compression, (reader.framing)()));
+        let file = Listed { path: PathBuf::new(), name: name.into(), seen: Seen::default() };
+        reader.current = Some(Open::new(file, input, compression, (reader.framing)()));
         reader
+    }
+
+    /// Opens the next file; `None` if there is none.
+    fn open_next(&mut self) -> Result<Option<Open>> {
+        let Some(next) = self.files.front() else { return Ok(None) };
+        let file = File::open(&next.path).doing(|| named("opening", &next.path))?;
+        let Some(next) = self.files.pop_front() else { return Ok(None) };
+        Ok(Some(Open::new(next, Box::new(file), self.compression, (self.framing)())))
+    }
+
+    /// A file that was read to its end is what it was then.
+    fn check_read(&self, then: &ReadFile, file: &Listed) -> Result<()> {
+        if then.seen == file.seen {
+            return Ok(());
+        }
+        if then.seen.bytes < file.seen.bytes {
+            return Err(changed(format!(
+                "`{}` has grown since it was read: {} bytes then, {} now",
+                then.name,
+                then.seen.bytes.unwrap_or(0),
+                file.seen.bytes.unwrap_or(0)
+            )));
+        }
+        let mut input = Decompressed::new(Box::new(open(&file.path)?), self.compression);
+        let mut digest = Digest::from_blocks(Mark::default());
+        let mut bytes = Vec::new();
+        // Corruption is part of what it was.
+        while input.fill(&mut bytes, CHUNK_BYTES_MAX).is_ok_and(|n| n > 0) || !bytes.is_empty() {
+            digest.add(&bytes);
+            bytes.clear();
+        }
+        if digest.mark() == then.mark { Ok(()) } else { Err(changed(format!("`{}` has changed since it was read", then.name))) }
     }
 }
 
@@ -54,20 +90,49 @@ impl Source for FileReader {
     fn next(&mut self) -> Result<Option<Chunk>> {
         loop {
             if let Some(open) = &mut self.current {
-                match open.next()? {
-                    Some(chunk) => return Ok(Some(chunk)),
-                    None => {
-                        self.bytes_done += open.bytes_read();
-                        self.current = None;
-                    }
+                if let Some(chunk) = open.next()? {
+                    return Ok(Some(chunk));
                 }
+                self.bytes_done += open.bytes_read();
+                self.read.extend(self.current.take().map(Open::ended));
             }
-            let Some(next) = self.files.front() else { return Ok(None) };
-            let file = File::open(&next.path).doing(|| named("opening", &next.path))?;
-            let pipe = next.bytes.is_none();
-            self.current = Some(Open::new(next.name.clone(), Box::new(file), pipe, self.compression, (self.framing)()));
-            self.files.pop_front();
+            match self.open_next()? {
+                Some(open) => self.current = Some(open),
+                None => return Ok(None),
+            }
         }
+    }
+
+    fn position(&self) -> Option<String> {
+        let place = Place {
+            read: self.read.clone(),
+            reading: self.current.as_ref().map(Open::reading),
+            ahead: self.files.iter().map(|file| file.name.to_string()).collect(),
+        };
+        serde_json::to_string(&place).ok()
+    }
+
+    fn resume(&mut self, position: &str) -> Result<()> {
+        let place: Place = serde_json::from_str(position)
+            .map_err(|e| Error::new(Kind::Changed, format!("the state is of another kind of source ({e})")))?;
+        if self.current.is_some() {
+            // A pipe: what was read from it before is gone.
+            return Ok(());
+        }
+        let there = find(&place, std::mem::take(&mut self.files).into())?;
+        for (i, file) in &there.read {
+            self.check_read(&place.read[*i], file)?;
+            self.bytes_done += file.seen.bytes.unwrap_or(0);
+        }
+        self.files = there.rest.into();
+        self.read = place.read;
+        if let Some(reading) = &place.reading {
+            self.current = self.open_next()?;
+            if let Some(open) = &mut self.current {
+                open.resume(reading)?;
+            }
+        }
+        Ok(())
     }
 
     fn progress(&self) -> Option<(u64, u64)> {
@@ -79,10 +144,11 @@ impl Source for FileReader {
 
 /// One open file.
 struct Open {
-    name: Arc<str>,
+    file: Listed,
     input: Decompressed,
     /// Hand over what a single read gives.
     pipe: bool,
+    digest: Digest,
     framing: Box<dyn Framing>,
     header: Option<Arc<[u8]>>,
     state: State,
@@ -107,16 +173,21 @@ enum State {
     Ended,
 }
 
+fn open(path: &Path) -> Result<File> {
+    File::open(path).doing(|| named("opening", path))
+}
+
 /// A pipe holds no more on Linux.
 const PIPE_BYTES: usize = 64 << 10;
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 impl Open {
-    fn new(name: Arc<str>, input: Box<dyn Read + Send>, pipe: bool, compression: Compression, framing: Box<dyn Framing>) -> Open {
+    fn new(file: Listed, input: Box<dyn Read + Send>, compression: Compression, framing: Box<dyn Framing>) -> Open {
         Open {
-            name,
+            pipe: file.seen.bytes.is_none(),
+            file,
             input: Decompressed::new(input, compression),
-            pipe,
+            digest: Digest::from_blocks(Mark::default()),
             framing,
             header: None,
             state: State::Start,
@@ -148,6 +219,7 @@ impl Open {
                 let Some(reason) = self.corrupt.take() else { return Ok(None) };
                 let chunk = self.fault(reason);
                 self.take(self.buffer.len());
+                self.state = State::Ended;
                 return Ok(Some(chunk));
             }
             self.read()?;
@@ -240,11 +312,11 @@ impl Open {
             Err(e) if self.input.is_corrupt() => {
                 let at = self.position + self.buffer.len() as u64;
                 self.corrupt =
-                    Some(format!("corrupt {} in `{}` after {at} decompressed bytes: {e}", self.input.format, self.name));
+                    Some(format!("corrupt {} in `{}` after {at} decompressed bytes: {e}", self.input.format, self.file.name));
                 self.at_end = true;
                 Ok(())
             }
-            Err(e) => Err(e).doing(|| format!("reading `{}`", self.name)),
+            Err(e) => Err(e).doing(|| format!("reading `{}`", self.file.name)),
         }
     }
 
@@ -255,7 +327,7 @@ impl Open {
     }
 
     fn origin(&self, position: u64) -> Origin {
-        Origin { name: self.name.clone(), position, header: self.header.clone() }
+        Origin { name: self.file.name.clone(), position, header: self.header.clone() }
     }
 
     /// Takes bytes off the front of the buffer.
@@ -274,7 +346,83 @@ impl Open {
         }
         self.searched = 0;
         self.position += n as u64;
+        self.digest.add(&taken);
         taken
+    }
+
+    /// Reads up to where another reader of this file was.
+    fn resume(&mut self, from: &Reading) -> Result<()> {
+        let name = self.file.name.clone();
+        let gone =
+            |now: u64| changed(format!("`{name}` is shorter than what was read of it: {} bytes then, {now} now", from.position));
+        if self.pipe || from.position == 0 {
+            return Ok(());
+        }
+        while self.state == State::Start {
+            self.start();
+            if self.state == State::Start {
+                if self.at_end {
+                    return Err(gone(self.buffer.len() as u64));
+                }
+                self.read()?;
+            }
+        }
+        if self.input.format == Compression::None {
+            // What looks as it did is not read again, but for the block begun.
+            let mark = if self.file.seen == from.file.seen { from.file.mark } else { Mark::default() };
+            let mut file = open(&self.file.path)?;
+            self.position = mark.blocks * BLOCK_BYTES as u64;
+            file.seek(SeekFrom::Start(self.position)).doing(|| named("reading", &self.file.path))?;
+            self.input = Decompressed::new(Box::new(file), Compression::None);
+            self.digest = Digest::from_blocks(mark);
+            self.buffer.clear();
+            self.at_end = false;
+        }
+        while self.position < from.position {
+            let wanted = from.position - self.position;
+            let here = self.buffer.len().min(usize::try_from(wanted).unwrap_or(usize::MAX));
+            self.take(here);
+            if (here as u64) < wanted {
+                if self.at_end {
+                    return Err(gone(self.position));
+                }
+                self.read()?;
+            }
+        }
+        if self.digest.mark() != from.file.mark {
+            return Err(changed(format!(
+                "`{}` has changed: its first {} bytes are not those that were read",
+                self.file.name, from.position
+            )));
+        }
+        match from.at {
+            At::Record => self.state = State::Records,
+            At::TooLong => self.state = State::Skip,
+            At::End => {
+                (self.state, self.at_end, self.corrupt) = (State::Ended, true, None);
+                self.buffer.clear();
+            }
+        }
+        Ok(())
+    }
+
+    fn reading(&self) -> Reading {
+        let at = match self.state {
+            State::Skip => At::TooLong,
+            State::Ended => At::End,
+            State::Start | State::Records => At::Record,
+        };
+        Reading { file: self.as_read(self.file.seen), position: self.position, at }
+    }
+
+    /// It may have grown while it was read: what it looks like now, at its end, is what it was.
+    fn ended(self) -> ReadFile {
+        let seen = if self.pipe { self.file.seen } else { Seen::of(&self.file.path).unwrap_or(self.file.seen) };
+        self.as_read(seen)
+    }
+
+    fn as_read(&self, seen: Seen) -> ReadFile {
+        ReadFile { name: self.file.name.to_string(), seen, mark: self.digest.mark() }
     }
 
     fn bytes_read(&self) -> u64 {

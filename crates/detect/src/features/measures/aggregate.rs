@@ -10,7 +10,9 @@ mod tests;
 
 use super::ordered::BlockList;
 use crate::features::measure::{Input, Measure, Output, OutputType, Row, Window};
+use crate::features::measure::{load_slot, save_slot};
 use ouzel_core::limits::TILES_PER_WINDOW;
+use ouzel_core::wire::{Damaged, Taker, Wire};
 use statistics::{Extreme, Statistic, StdDev, Sum};
 
 /// Which aggregate, of which type of argument.
@@ -89,6 +91,14 @@ impl<S: Statistic> Measure for Windowed<S> {
         }
     }
 
+    fn save(&self, slot: u32, out: &mut Vec<u8>) {
+        save_slot(&self.slots, slot, out);
+    }
+
+    fn load(&mut self, slots: usize, slot: u32, from: &mut Taker<'_>) -> Result<(), Damaged> {
+        load_slot(&mut self.slots, slots, slot, from)
+    }
+
     fn bytes(&self) -> usize {
         self.slots.capacity() * size_of::<Slot<S>>() + self.slots.iter().map(Slot::bytes).sum::<usize>()
     }
@@ -110,6 +120,22 @@ struct Tiles {
 impl<S: Statistic> Default for Slot<S> {
     fn default() -> Self {
         Slot { entries: BlockList::new(S::EMPTY), tiles: None }
+    }
+}
+
+impl<S: Statistic> Wire for Slot<S> {
+    fn put(&self, out: &mut Vec<u8>) {
+        self.entries.put(out);
+        self.tiles.as_ref().map(|tiles| (tiles.width, tiles.newest)).put(out);
+    }
+    fn take(from: &mut Taker<'_>) -> Result<Self, Damaged> {
+        let entries = from.take()?;
+        let tiles: Option<(i64, i64)> = from.take()?;
+        // A width of 0 would divide by it.
+        if tiles.is_some_and(|(width, _)| width <= 0) {
+            return Err(Damaged);
+        }
+        Ok(Slot { entries, tiles: tiles.map(|(width, newest)| Box::new(Tiles { width, newest })) })
     }
 }
 

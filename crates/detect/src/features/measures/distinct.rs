@@ -11,6 +11,8 @@ use super::multiset::{Multiset, Total, View, counted_id};
 use super::sketch::hll::Hll;
 use super::sketch::{Nothing, Tiles};
 use crate::features::measure::{Input, Measure, Output, OutputType, Row, Window};
+use crate::features::measure::{load_slot, save_slot};
+use ouzel_core::wire::{Damaged, Taker, Wire};
 use std::collections::BTreeMap;
 
 /// The number of different values among the counted events in the window; 0 if there are none, null below `min_events`.
@@ -89,6 +91,18 @@ impl Measure for Distinct {
         }
     }
 
+    fn save(&self, slot: u32, out: &mut Vec<u8>) {
+        save_slot(&self.slots, slot, out);
+        if let Some(events) = &self.events {
+            events.save(slot, out);
+        }
+    }
+
+    fn load(&mut self, slots: usize, slot: u32, from: &mut Taker<'_>) -> Result<(), Damaged> {
+        load_slot(&mut self.slots, slots, slot, from)?;
+        self.events.as_mut().map_or(Ok(()), |events| events.load(slots, slot, from))
+    }
+
     fn bytes(&self) -> usize {
         let rest: usize = self.slots.iter().map(|slot| slot.rest.bytes()).sum();
         self.slots.capacity() * size_of::<Slot>() + rest + self.events.as_ref().map_or(0, Multiset::bytes)
@@ -115,7 +129,7 @@ enum Large {
 }
 
 /// Events of one value, each at most `within` after the one before.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq)]
 struct Run {
     id: u128,
     start: i64,
@@ -164,6 +178,68 @@ impl Rest {
                     }
             }
         }
+    }
+}
+
+impl Wire for Slot {
+    fn put(&self, out: &mut Vec<u8>) {
+        self.first.put(out);
+        match &self.rest {
+            Rest::Few(runs) => {
+                0u8.put(out);
+                // Places without a run are kept: which place a run takes depends on them.
+                runs.len().put(out);
+                runs.iter().for_each(|run| run.put(out));
+            }
+            Rest::Large(large) => match &**large {
+                Large::Many(many) => {
+                    1u8.put(out);
+                    many.newest.put(out);
+                    many.runs.len().put(out);
+                    many.runs.iter().for_each(|(&(id, start), &last)| Run { id, start, last }.put(out));
+                }
+                Large::Tiles(tiles) => {
+                    2u8.put(out);
+                    tiles.put(out);
+                }
+            },
+        }
+    }
+    fn take(from: &mut Taker<'_>) -> Result<Self, Damaged> {
+        let first = from.take()?;
+        let rest = match from.take::<u8>()? {
+            0 => Rest::Few(from.take::<Vec<Run>>()?.into()),
+            1 => {
+                let newest = from.take()?;
+                let mut many = Many::default();
+                from.take::<Vec<Run>>()?.into_iter().for_each(|run| many.insert(run));
+                many.newest = newest;
+                Rest::Large(Box::new(Large::Many(many)))
+            }
+            2 => Rest::Large(Box::new(Large::Tiles(from.take()?))),
+            _ => return Err(Damaged),
+        };
+        Ok(Slot { first, rest })
+    }
+}
+
+impl Wire for Run {
+    fn put(&self, out: &mut Vec<u8>) {
+        // The default, an empty place, is one byte.
+        let is_some = *self != Run::default();
+        is_some.put(out);
+        if is_some {
+            self.id.put(out);
+            self.start.put(out);
+            self.last.wrapping_sub(self.start).put(out);
+        }
+    }
+    fn take(from: &mut Taker<'_>) -> Result<Self, Damaged> {
+        if !from.take::<bool>()? {
+            return Ok(Run::default());
+        }
+        let (id, start): (u128, i64) = (from.take()?, from.take()?);
+        Ok(Run { id, start, last: start.wrapping_add(from.take()?) })
     }
 }
 

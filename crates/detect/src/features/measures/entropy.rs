@@ -3,6 +3,7 @@
 use super::multiset::{Contents, Multiset, Tally, View, counted_id};
 use super::sketch::counts::{Counts, Histogram};
 use crate::features::measure::{Input, Measure, Output, OutputType, Row, Window};
+use ouzel_core::wire::{Damaged, Taker};
 
 /// Shannon entropy, in bits, of the frequencies of the values in the window: 0 for a single value, 3 for eight
 /// equally frequent ones. Null if there is no counted event, and below `min_events`.
@@ -39,6 +40,14 @@ impl Measure for Entropy {
 
     fn forget(&mut self, slot: u32) {
         self.events.forget(slot);
+    }
+
+    fn save(&self, slot: u32, out: &mut Vec<u8>) {
+        self.events.save(slot, out);
+    }
+
+    fn load(&mut self, slots: usize, slot: u32, from: &mut Taker<'_>) -> Result<(), Damaged> {
+        self.events.load(slots, slot, from)
     }
 
     fn bytes(&self) -> usize {

@@ -8,6 +8,8 @@ mod tests;
 
 use super::ordered::{BlockList, Monoid};
 use crate::features::measure::{Input, Measure, Output, Row, Values, Window};
+use crate::features::measure::{load_slot, save_slot};
+use ouzel_core::wire::{Damaged, Taker, Wire};
 
 /// A caller's `within`, in half-lives: what is older weighs less than 2^-64 of its value. It is forgotten with its
 /// key and otherwise goes on fading; alone, it gives null.
@@ -62,6 +64,14 @@ impl Measure for Ewma {
         }
     }
 
+    fn save(&self, slot: u32, out: &mut Vec<u8>) {
+        save_slot(&self.slots, slot, out);
+    }
+
+    fn load(&mut self, slots: usize, slot: u32, from: &mut Taker<'_>) -> Result<(), Damaged> {
+        load_slot(&mut self.slots, slots, slot, from)
+    }
+
     fn bytes(&self) -> usize {
         self.slots.capacity() * size_of::<Slot>() + self.slots.iter().map(|s| s.recent.bytes()).sum::<usize>()
     }
@@ -90,6 +100,28 @@ struct Slot {
 impl Default for Slot {
     fn default() -> Self {
         Slot { newest: Decay::EMPTY, base: Decay::EMPTY, recent: BlockList::new(Decay::EMPTY) }
+    }
+}
+
+impl Wire for Slot {
+    fn put(&self, out: &mut Vec<u8>) {
+        self.newest.put(out);
+        self.base.put(out);
+        self.recent.put(out);
+    }
+    fn take(from: &mut Taker<'_>) -> Result<Self, Damaged> {
+        Ok(Slot { newest: from.take()?, base: from.take()?, recent: from.take()? })
+    }
+}
+
+impl Wire for Decayed {
+    fn put(&self, out: &mut Vec<u8>) {
+        self.time.put(out);
+        self.sum.put(out);
+        self.events.put(out);
+    }
+    fn take(from: &mut Taker<'_>) -> Result<Self, Damaged> {
+        Ok(Decayed { time: from.take()?, sum: from.take()?, events: from.take()? })
     }
 }
 

@@ -4,6 +4,8 @@ use super::multiset::hash;
 use super::multiset::sorted::Sorted;
 use super::sketch::{Sketch, Tiles, insert_tight, reserved};
 use crate::features::measure::{Input, Measure, Output, OutputType, Row, Values, Window};
+use crate::features::measure::{load_slot, save_slot};
+use ouzel_core::wire::{Damaged, Taker, Wire};
 use std::collections::BTreeSet;
 
 /// Two results. The first: whether no event with this value lay in the window before this one arrived. The second: the
@@ -54,6 +56,14 @@ impl Measure for FirstSeen {
         }
     }
 
+    fn save(&self, slot: u32, out: &mut Vec<u8>) {
+        save_slot(&self.slots, slot, out);
+    }
+
+    fn load(&mut self, slots: usize, slot: u32, from: &mut Taker<'_>) -> Result<(), Damaged> {
+        load_slot(&mut self.slots, slots, slot, from)
+    }
+
     fn bytes(&self) -> usize {
         self.slots.capacity() * size_of::<Slot>() + self.slots.iter().map(Slot::bytes).sum::<usize>()
     }
@@ -70,6 +80,49 @@ enum Slot {
 impl Default for Slot {
     fn default() -> Slot {
         Slot::Few(Vec::new())
+    }
+}
+
+impl Wire for Slot {
+    fn put(&self, out: &mut Vec<u8>) {
+        match self {
+            Slot::Few(entries) => {
+                0u8.put(out);
+                entries.put(out);
+            }
+            Slot::Many(many) => {
+                1u8.put(out);
+                many.entries.len().put(out);
+                many.entries.iter().for_each(|entry| entry.put(out));
+            }
+            Slot::Tiles(tiles) => {
+                2u8.put(out);
+                tiles.put(out);
+            }
+        }
+    }
+    fn take(from: &mut Taker<'_>) -> Result<Self, Damaged> {
+        Ok(match from.take::<u8>()? {
+            0 => Slot::Few(from.take()?),
+            1 => {
+                let mut many = Many::default();
+                for (id, time) in from.take::<Vec<(u128, i64)>>()? {
+                    many.insert(id, time);
+                }
+                Slot::Many(Box::new(many))
+            }
+            2 => Slot::Tiles(Box::new(from.take()?)),
+            _ => return Err(Damaged),
+        })
+    }
+}
+
+impl Wire for Seen {
+    fn put(&self, out: &mut Vec<u8>) {
+        self.values.put(out);
+    }
+    fn take(from: &mut Taker<'_>) -> Result<Self, Damaged> {
+        Ok(Seen { values: from.take()? })
     }
 }
 

@@ -7,6 +7,8 @@
 mod tests;
 
 use crate::features::measure::{Input, Measure, Output, OutputType, Row, Values, Window};
+use crate::features::measure::{load_slot, save_slot};
+use ouzel_core::wire::{Damaged, Taker, Wire};
 use std::collections::VecDeque;
 
 /// A longer text is remembered by what fits, cut between characters.
@@ -66,6 +68,14 @@ impl<V: Remembered> Measure for Previous<V> {
         }
     }
 
+    fn save(&self, slot: u32, out: &mut Vec<u8>) {
+        save_slot(&self.slots, slot, out);
+    }
+
+    fn load(&mut self, slots: usize, slot: u32, from: &mut Taker<'_>) -> Result<(), Damaged> {
+        load_slot(&mut self.slots, slots, slot, from)
+    }
+
     fn bytes(&self) -> usize {
         self.slots.capacity() * size_of::<Slot<V>>() + self.slots.iter().map(Slot::bytes).sum::<usize>()
     }
@@ -86,6 +96,20 @@ struct Entry<V> {
 impl<V> Default for Slot<V> {
     fn default() -> Self {
         Slot { entries: VecDeque::new() }
+    }
+}
+
+impl<V: Wire> Wire for Slot<V> {
+    fn put(&self, out: &mut Vec<u8>) {
+        self.entries.len().put(out);
+        for entry in &self.entries {
+            entry.time.put(out);
+            entry.value.put(out);
+        }
+    }
+    fn take(from: &mut Taker<'_>) -> Result<Self, Damaged> {
+        let entry = |from: &mut Taker<'_>| Ok(Entry { time: from.take()?, value: from.take()? });
+        Ok(Slot { entries: (0..from.count()?).map(|_| entry(from)).collect::<Result<_, _>>()? })
     }
 }
 
@@ -128,7 +152,7 @@ impl<V: Remembered> Slot<V> {
     }
 }
 
-trait Remembered: Send + Sized {
+trait Remembered: Send + Sized + Wire {
     const HAS_HEAP: bool = false;
     /// `None` if the input is not of this type.
     fn read(values: &Values<'_>, row: usize) -> Option<Self>;
@@ -192,6 +216,13 @@ impl Remembered for Box<str> {
 
 /// That there was an event, and nothing about it.
 struct Occurrence;
+
+impl Wire for Occurrence {
+    fn put(&self, _: &mut Vec<u8>) {}
+    fn take(_: &mut Taker<'_>) -> Result<Self, Damaged> {
+        Ok(Occurrence)
+    }
+}
 
 impl Remembered for Occurrence {
     #[inline]

@@ -13,12 +13,13 @@ pub mod testing;
 use super::sketch::{Sketch, Summary, Tiles};
 use crate::features::measure::{Input, Row, Values, Window};
 use hashbrown::HashTable;
+use ouzel_core::wire::{Damaged, Taker, Wire};
 use std::collections::VecDeque;
 
 /// What lies in the window of one slot, kept up to date entry by entry.
 pub trait Contents: Default {
     /// A value as the event has it.
-    type Item: Copy;
+    type Item: Copy + Wire;
     /// A value as the log keeps it: small, and ordered in any fixed way.
     type Kept: Copy + Ord;
 
@@ -103,6 +104,35 @@ impl<C: Contents, S: Sketch<Item = C::Item>> Multiset<C, S> {
         if let Some(state) = self.slots.get_mut(slot as usize) {
             *state = None;
         }
+    }
+
+    pub fn save(&self, slot: u32, out: &mut Vec<u8>) {
+        match self.slots.get(slot as usize).and_then(|state| state.as_deref()) {
+            None => 0u8.put(out),
+            Some(State::Exact(log, contents)) => {
+                1u8.put(out);
+                log.save(contents, out);
+            }
+            Some(State::Tiles(tiles)) => {
+                2u8.put(out);
+                tiles.put(out);
+            }
+        }
+    }
+
+    pub fn load(&mut self, slots: usize, slot: u32, from: &mut Taker<'_>) -> Result<(), Damaged> {
+        self.grow(slots);
+        let state = match from.take::<u8>()? {
+            0 => return Ok(()),
+            1 => {
+                let mut contents = C::default();
+                State::Exact(Log::load(&mut contents, from)?, contents)
+            }
+            2 => State::Tiles(from.take()?),
+            _ => return Err(Damaged),
+        };
+        *self.slots.get_mut(slot as usize).ok_or(Damaged)? = Some(Box::new(state));
+        Ok(())
     }
 
     pub fn bytes(&self) -> usize {
@@ -194,6 +224,36 @@ impl<V: Copy + Ord> Log<V> {
         }
         contents.enter(value, 1);
         true
+    }
+
+    fn save<C: Contents<Kept = V>>(&self, contents: &C, out: &mut Vec<u8>) {
+        (self.lo, self.hi).put(out);
+        self.entries.len().put(out);
+        let mut before = 0i64;
+        for entry in &self.entries {
+            entry.time.wrapping_sub(before).put(out);
+            contents.item(entry.value).put(out);
+            entry.count.put(out);
+            before = entry.time;
+        }
+    }
+
+    /// Values may be kept under other numbers than before: what lies at one time is put in their order.
+    fn load<C: Contents<Kept = V>>(contents: &mut C, from: &mut Taker<'_>) -> Result<Log<V>, Damaged> {
+        let (lo, hi) = from.take()?;
+        let mut time = 0i64;
+        let mut entries = (0..from.count()?)
+            .map(|_| {
+                time = time.wrapping_add(from.take()?);
+                Ok(Entry { time, value: contents.keep(from.take()?), count: from.take()? })
+            })
+            .collect::<Result<Vec<_>, _>>()?;
+        entries.sort_by_key(|entry| (entry.time, entry.value));
+        if lo > hi || hi > entries.len() {
+            return Err(Damaged);
+        }
+        entries[lo..hi].iter().for_each(|entry| contents.enter(entry.value, entry.count));
+        Ok(Log { entries: entries.into(), lo, hi })
     }
 
     /// Where an entry belongs that lies at the end of the window.

@@ -7,6 +7,7 @@
 #[cfg(test)]
 mod tests;
 
+use ouzel_core::wire::{Damaged, Taker, Wire};
 use std::collections::VecDeque;
 
 /// How the aggregates of two neighbouring stretches of time become one.
@@ -232,6 +233,47 @@ impl<V: Copy> Older<V> {
         let from = self.blocks.partition_point(|b| b.last_key() <= after);
         let within = self.blocks.range(from..).take_while(|b| b.first_key() <= through);
         within.fold(M::EMPTY, |total, b| monoid.combine(total, b.range(monoid, after, through)))
+    }
+}
+
+impl<V: Copy + Wire> Wire for BlockList<V> {
+    fn put(&self, out: &mut Vec<u8>) {
+        let blocks = self.older.as_ref().map(|older| &older.blocks);
+        blocks.map_or(0, VecDeque::len).put(out);
+        blocks.into_iter().flatten().for_each(|block| block.put(out));
+        self.older.as_ref().and_then(|older| older.behind).put(out);
+        self.newest.put(out);
+    }
+    fn take(from: &mut Taker<'_>) -> Result<Self, Damaged> {
+        let blocks: VecDeque<Block<V>> = (0..from.count()?).map(|_| from.take()).collect::<Result<_, _>>()?;
+        let behind = from.take()?;
+        let newest: Block<V> = from.take()?;
+        let len = blocks.iter().map(|b| b.entries.len()).sum::<usize>() + newest.entries.len();
+        let older = (!blocks.is_empty()).then(|| Box::new(Older { blocks, behind }));
+        Ok(BlockList { older, newest, len })
+    }
+}
+
+impl<V: Copy + Wire> Wire for Block<V> {
+    fn put(&self, out: &mut Vec<u8>) {
+        self.entries.len().put(out);
+        let mut before = 0i64;
+        for entry in &self.entries {
+            entry.key.wrapping_sub(before).put(out);
+            entry.value.put(out);
+            before = entry.key;
+        }
+        self.total.put(out);
+    }
+    fn take(from: &mut Taker<'_>) -> Result<Self, Damaged> {
+        let mut key = 0i64;
+        let entries = (0..from.count()?)
+            .map(|_| {
+                key = key.wrapping_add(from.take()?);
+                Ok(Entry { key, value: from.take()? })
+            })
+            .collect::<Result<_, _>>()?;
+        Ok(Block { entries, total: from.take()? })
     }
 }
 

@@ -4,6 +4,7 @@ use super::multiset::sorted::Sorted;
 use super::multiset::{Contents, Multiset, View};
 use super::sketch::buckets::{self, Buckets};
 use crate::features::measure::{Input, Measure, Output, OutputType, Row, Values, Window};
+use ouzel_core::wire::{Damaged, Taker};
 
 /// The quantile `q` of the numbers in the window, between its two neighbours in proportion, as `quantile_cont` of SQL
 /// has it. Null if there is no counted event, and below `min_events`.
@@ -48,6 +49,14 @@ impl Measure for Quantile {
 
     fn forget(&mut self, slot: u32) {
         self.events.forget(slot);
+    }
+
+    fn save(&self, slot: u32, out: &mut Vec<u8>) {
+        self.events.save(slot, out);
+    }
+
+    fn load(&mut self, slots: usize, slot: u32, from: &mut Taker<'_>) -> Result<(), Damaged> {
+        self.events.load(slots, slot, from)
     }
 
     fn bytes(&self) -> usize {

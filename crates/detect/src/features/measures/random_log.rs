@@ -4,6 +4,7 @@
 use crate::features::measure::{Input, Measure, Output, OutputType, Row, Values, Window};
 use arrow_array::StringViewArray;
 use arrow_buffer::BooleanBuffer;
+use ouzel_core::wire::Taker;
 use proptest::prelude::*;
 
 pub const SLOTS: usize = 3;
@@ -90,7 +91,7 @@ pub fn outputs(
     column: Column,
     of: OutputType,
 ) -> Vec<Option<Cell>> {
-    let run = |cut: &dyn Fn(&Event) -> bool, forget: bool| {
+    let run = |cut: &dyn Fn(&Event) -> bool, forget: bool, resume: bool| {
         let mut measure = make();
         let mut cells = Vec::new();
         let mut newest = [i64::MIN; SLOTS];
@@ -98,6 +99,9 @@ pub fn outputs(
             cells.extend(apply(measure.as_mut(), batch, column, of));
             for event in batch.iter().filter(|e| e.counted) {
                 newest[event.slot as usize] = newest[event.slot as usize].max(event.time);
+            }
+            if resume {
+                measure = written_and_read(measure.as_ref(), make());
             }
             let Some(last) = batch.last().filter(|last| forget && last.forget) else { continue };
             for (slot, newest) in newest.iter().enumerate() {
@@ -108,12 +112,33 @@ pub fn outputs(
         }
         cells
     };
-    let whole = run(&|_| false, false);
-    assert_eq!(whole, run(&|_| true, false), "in batches of one");
-    assert_eq!(whole, run(&|e| e.cut, false), "in random cuts");
-    assert_eq!(whole, run(&|e| e.cut, true), "in random cuts, forgetting");
-    assert_eq!(whole, run(&|_| true, true), "in batches of one, forgetting");
+    let whole = run(&|_| false, false, false);
+    assert_eq!(whole, run(&|_| true, false, false), "in batches of one");
+    assert_eq!(whole, run(&|e| e.cut, false, false), "in random cuts");
+    assert_eq!(whole, run(&|e| e.cut, true, false), "in random cuts, forgetting");
+    assert_eq!(whole, run(&|_| true, true, false), "in batches of one, forgetting");
+    assert_eq!(whole, run(&|e| e.cut, true, true), "in random cuts, forgetting, written and read");
+    assert_eq!(whole, run(&|_| true, false, true), "in batches of one, written and read");
     whole
+}
+
+/// A measure made of what another wrote. The slots are read in another order than they have.
+pub fn written_and_read(measure: &dyn Measure, mut fresh: Box<dyn Measure>) -> Box<dyn Measure> {
+    let slots = 5;
+    for slot in (0..slots as u32).rev() {
+        let mut bytes = Vec::new();
+        measure.save(slot, &mut bytes);
+        let mut from = Taker(&bytes);
+        fresh.load(slots, slot, &mut from).expect("sound");
+        assert!(from.is_empty(), "{} bytes are left", from.0.len());
+        for end in 0..bytes.len().min(64) {
+            // Damage is told or not, but never a panic.
+            let _ = fresh.load(slots, slot, &mut Taker(&bytes[..end]));
+        }
+        fresh.forget(slot);
+        fresh.load(slots, slot, &mut Taker(&bytes)).expect("sound");
+    }
+    fresh
 }
 
 pub fn apply(measure: &mut dyn Measure, batch: &[Event], column: Column, of: OutputType) -> Vec<Option<Cell>> {

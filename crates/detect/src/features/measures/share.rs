@@ -3,6 +3,7 @@
 use super::multiset::{Multiset, Tally, View, counted_id};
 use super::sketch::counts::Counts;
 use crate::features::measure::{Input, Measure, Output, OutputType, Row, Window};
+use ouzel_core::wire::{Damaged, Taker};
 
 /// Events in the window with the value of this event, over all counted events in it: a number in (0, 1]. Null for an
 /// event that is not counted, and below `min_events`.
@@ -41,6 +42,14 @@ impl Measure for Share {
 
     fn forget(&mut self, slot: u32) {
         self.events.forget(slot);
+    }
+
+    fn save(&self, slot: u32, out: &mut Vec<u8>) {
+        self.events.save(slot, out);
+    }
+
+    fn load(&mut self, slots: usize, slot: u32, from: &mut Taker<'_>) -> Result<(), Damaged> {
+        self.events.load(slots, slot, from)
     }
 
     fn bytes(&self) -> usize {

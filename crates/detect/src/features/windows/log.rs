@@ -2,6 +2,7 @@
 //! so that windows can point at it.
 
 use super::Entry;
+use ouzel_core::wire::{Damaged, Taker, Wire};
 
 /// Entries are numbered from `begin` to `end`, wrapping; entry `n` lies at `n & mask`, in `stride` words:
 /// its time, its counts (16 bits each, four a word), its sums.
@@ -35,9 +36,10 @@ impl Log {
     pub fn len(&self) -> usize {
         self.len as usize
     }
+    /// The number of the first entry.
     #[inline]
-    pub fn is_empty(&self) -> bool {
-        self.len == 0
+    pub fn begin(&self) -> u32 {
+        self.begin
     }
     /// The number the next appended entry gets.
     #[inline]
@@ -66,42 +68,6 @@ impl Log {
         let at = self.at(number);
         let count = count_of(self.words[at + 1 + lane / COUNTS_PER_WORD], lane);
         (u32::from(count), sum.map_or(0, |i| self.words[at + 1 + self.count_words() + i] as i64))
-    }
-
-    /// Number of the first entry after time `t`.
-    pub fn after(&self, t: i64) -> u32 {
-        let (mut low, mut high) = (0, self.len);
-        // Late rows are mostly a little late: look near the end first.
-        let mut step = 1;
-        while high > 0 && step < high {
-            if self.time(self.begin.wrapping_add(high - step)) <= t {
-                low = high - step;
-                break;
-            }
-            high -= step;
-            step *= 2;
-        }
-        while low < high {
-            let middle = low + (high - low) / 2;
-            if self.time(self.begin.wrapping_add(middle)) <= t { low = middle + 1 } else { high = middle }
-        }
-        self.begin.wrapping_add(low)
-    }
-
-    /// Sums one lane over the entries before number `at` with times after `from`.
-    pub fn sum_back(&self, at: u32, from: i64, lane: usize, sum: Option<usize>) -> (u64, i128) {
-        let (mut count, mut total) = (0u64, 0i128);
-        let mut number = at;
-        while number != self.begin {
-            number = number.wrapping_sub(1);
-            if self.time(number) <= from {
-                break;
-            }
-            let (c, s) = self.lane(number, lane, sum);
-            count += u64::from(c);
-            total += i128::from(s);
-        }
-        (count, total)
     }
 
     /// Adds to the entry before number `at`, if it is of time `t` and nothing overflows. (Else there are two of one time.)
@@ -200,5 +166,41 @@ impl Log {
     /// Numbers of all entries, oldest first.
     pub fn numbers(&self) -> impl Iterator<Item = u32> + '_ {
         (0..self.len).map(|i| self.begin.wrapping_add(i))
+    }
+
+    pub fn put(&self, out: &mut Vec<u8>) {
+        self.len.put(out);
+        let mut before = 0i64;
+        for number in self.numbers() {
+            let entry = &self.words[self.at(number)..][..self.stride()];
+            (entry[0] as i64).wrapping_sub(before).put(out);
+            before = entry[0] as i64;
+            entry[1..][..self.count_words()].iter().for_each(|counts| counts.put(out));
+            entry[1 + self.count_words()..].iter().for_each(|sum| (*sum as i64).put(out));
+        }
+    }
+
+    pub fn take(lanes: usize, sums: usize, from: &mut Taker<'_>) -> Result<Log, Damaged> {
+        let mut log = Log::new(lanes, sums);
+        let len = from.count()?;
+        if len == 0 {
+            return Ok(log);
+        }
+        log.resize(len.max(FIRST_ENTRIES));
+        let (stride, count_words) = (log.stride(), log.count_words());
+        let mut time = 0i64;
+        for entry in log.words.chunks_exact_mut(stride).take(len) {
+            time = time.wrapping_add(from.take()?);
+            entry[0] = time as u64;
+            for counts in &mut entry[1..][..count_words] {
+                *counts = from.take()?;
+            }
+            for sum in &mut entry[1 + count_words..] {
+                *sum = from.take::<i64>()? as u64;
+            }
+        }
+        log.len = len as u32;
+        log.oldest = log.words[0] as i64;
+        Ok(log)
     }
 }

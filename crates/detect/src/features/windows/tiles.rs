@@ -2,6 +2,7 @@
 
 use super::log::Log;
 use super::{Window, WindowMeasure};
+use ouzel_core::wire::{Damaged, Taker, Wire};
 use std::collections::VecDeque;
 
 /// Tiles that hold anything, in order. At most `256 * (1 + lateness / within) + 2` of them, plus those ahead of the clock.
@@ -70,5 +71,21 @@ impl Tiles {
     }
     pub fn bytes(&self) -> usize {
         self.0.capacity() * size_of::<Tile>()
+    }
+}
+
+impl Wire for Tiles {
+    fn put(&self, out: &mut Vec<u8>) {
+        self.0.len().put(out);
+        for tile in &self.0 {
+            tile.number.put(out);
+            tile.count.put(out);
+            (tile.sum as u128).put(out);
+        }
+    }
+    fn take(from: &mut Taker<'_>) -> Result<Self, Damaged> {
+        let tile =
+            |from: &mut Taker<'_>| Ok(Tile { number: from.take()?, count: from.take()?, sum: from.take::<u128>()? as i128 });
+        Ok(Tiles((0..from.count()?).map(|_| tile(from)).collect::<Result<_, _>>()?))
     }
 }

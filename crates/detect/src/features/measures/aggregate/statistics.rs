@@ -2,9 +2,10 @@
 
 use crate::features::measure::{Output, Values};
 use crate::features::measures::ordered::Monoid;
+use ouzel_core::wire::{Damaged, Taker, Wire};
 
 /// A monoid over the values of an argument, with a result.
-pub trait Statistic: Monoid<Value: Send> + Send {
+pub trait Statistic: Monoid<Value: Send + Wire> + Send {
     /// Fewer events than this have no result.
     const EVENTS_MIN: u64 = 1;
     /// The value of one row; `None` if the input is of a type this statistic is not made of.
@@ -23,7 +24,7 @@ pub struct Counted<T> {
     value: T,
 }
 
-pub trait Number: Copy + PartialOrd + Send {
+pub trait Number: Copy + PartialOrd + Send + Wire {
     const ZERO: Self;
     fn read(values: &Values<'_>, row: usize) -> Option<Self>;
     fn write(self, output: &mut Output, row: u32);
@@ -185,4 +186,37 @@ fn two_sum(a: f64, b: f64) -> (f64, f64) {
     let b_part = sum - a;
     let a_part = sum - b_part;
     (sum, (a - a_part) + (b - b_part))
+}
+
+impl<T: Wire> Wire for Counted<T> {
+    fn put(&self, out: &mut Vec<u8>) {
+        self.events.put(out);
+        self.value.put(out);
+    }
+    fn take(from: &mut Taker<'_>) -> Result<Self, Damaged> {
+        Ok(Counted { events: from.take()?, value: from.take()? })
+    }
+}
+
+impl Wire for Summed {
+    fn put(&self, out: &mut Vec<u8>) {
+        self.events.put(out);
+        self.sum.put(out);
+        self.lost.put(out);
+    }
+    fn take(from: &mut Taker<'_>) -> Result<Self, Damaged> {
+        Ok(Summed { events: from.take()?, sum: from.take()?, lost: from.take()? })
+    }
+}
+
+impl Wire for Spread {
+    fn put(&self, out: &mut Vec<u8>) {
+        self.events.put(out);
+        self.mean.put(out);
+        self.mean_lost.put(out);
+        self.squares.put(out);
+    }
+    fn take(from: &mut Taker<'_>) -> Result<Self, Damaged> {
+        Ok(Spread { events: from.take()?, mean: from.take()?, mean_lost: from.take()?, squares: from.take()? })
+    }
 }

@@ -1,6 +1,7 @@
 //! Tests of measures of values: random logs against a plain model, and a key under attack.
 
 use crate::features::measure::{Input, Measure, Output, OutputType, Row, Values, Window};
+use crate::features::measures::random_log::written_and_read;
 use arrow_buffer::BooleanBuffer;
 use ouzel_core::limits::SKETCH_BYTES_MAX;
 use proptest::prelude::*;
@@ -92,9 +93,11 @@ pub fn check(subject: &Subject, model: impl Fn(&Case, usize) -> Vec<Column>) {
             if in_tiles {
                 case.window.exact_up_to = 8;
             }
-            let whole = subject.apply(&case, &[usize::MAX], false);
-            let cut = subject.apply(&case, &case.cuts, true);
+            let whole = subject.apply(&case, &[usize::MAX], false, false);
+            let cut = subject.apply(&case, &case.cuts, true, false);
             prop_assert_eq!(&whole, &cut, "under cuts");
+            let resumed = subject.apply(&case, &case.cuts, true, true);
+            prop_assert_eq!(&whole, &resumed, "under cuts, written and read at each");
             for (at, columns) in whole.iter().enumerate() {
                 let expected = model(&case, at);
                 for (column, model) in columns.iter().zip(&expected) {
@@ -177,7 +180,7 @@ fn cases() -> impl Strategy<Value = Case> {
 }
 
 impl Subject {
-    fn apply(&self, case: &Case, cuts: &[usize], forget: bool) -> Vec<Vec<Column>> {
+    fn apply(&self, case: &Case, cuts: &[usize], forget: bool, resume: bool) -> Vec<Vec<Column>> {
         let mut measure = (self.make)(case.window);
         let mut results = Vec::new();
         let mut newest: Vec<i64> = Vec::new();
@@ -191,6 +194,9 @@ impl Subject {
                 newest[event.slot as usize] = newest[event.slot as usize].max(event.time);
             }
             results.extend(self.apply_batch(measure.as_mut(), batch, newest.len()));
+            if resume {
+                measure = written_and_read(measure.as_ref(), (self.make)(case.window));
+            }
             for (slot, newest) in newest.iter().enumerate() {
                 let sometimes = (results.len() + slot).is_multiple_of(2);
                 if forget && sometimes && *newest <= case.window.dead_at(live_from) {

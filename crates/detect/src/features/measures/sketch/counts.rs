@@ -12,6 +12,7 @@
 use super::{Sketch, Tiles, insert_tight, reserved};
 use crate::features::measures::multiset::hash;
 use hashbrown::HashTable;
+use ouzel_core::wire::{Damaged, Taker, Wire};
 use std::collections::BTreeMap;
 
 /// Values per tile that are kept for being frequent, at level 0; half as many at each further one.
@@ -111,6 +112,17 @@ impl Frequencies {
         if is_sampled(value, level) {
             self.sampled.change(old, new);
         }
+    }
+}
+
+impl Wire for Counts {
+    fn put(&self, out: &mut Vec<u8>) {
+        self.kept.put(out);
+        self.rest.put(out);
+        self.cut_to.put(out);
+    }
+    fn take(from: &mut Taker<'_>) -> Result<Self, Damaged> {
+        Ok(Counts { kept: from.take()?, rest: from.take()?, cut_to: from.take()? })
     }
 }
 

@@ -8,6 +8,7 @@
 
 use super::{Sketch, Tiles, insert_tight, reserved};
 use crate::features::measures::multiset::hash;
+use ouzel_core::wire::{Damaged, Taker, Wire};
 
 /// Bits of the hash that choose the register, at level 0.
 const BITS: u8 = 12;
@@ -30,6 +31,18 @@ pub struct Registers {
     ranks: Vec<u8>,
     /// How many registers have each rank, 0 not among them.
     with_rank: Vec<u32>,
+}
+
+impl Wire for Hll {
+    fn put(&self, out: &mut Vec<u8>) {
+        self.set.put(out);
+    }
+    fn take(from: &mut Taker<'_>) -> Result<Self, Damaged> {
+        let set: Vec<u32> = from.take()?;
+        // A register or rank that is none would be out of bounds.
+        let is_one = |entry: &u32| entry >> 8 < 1 << BITS && (1..=65).contains(&(entry & 0xff));
+        if set.iter().all(is_one) { Ok(Hll { set }) } else { Err(Damaged) }
+    }
 }
 
 impl Sketch for Hll {

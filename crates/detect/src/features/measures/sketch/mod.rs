@@ -14,10 +14,11 @@ pub mod hll;
 
 use crate::features::measure::Window;
 use ouzel_core::limits::SKETCH_BYTES_MAX;
+use ouzel_core::wire::{Damaged, Taker, Wire};
 use std::collections::VecDeque;
 
 /// A summary of the values in one tile.
-pub trait Sketch: Default + Sized {
+pub trait Sketch: Default + Sized + Wire {
     type Item: Copy;
     /// Several tiles added up, in a form that is quick to read.
     type Summary: Default;
@@ -244,6 +245,36 @@ impl<S: Sketch> Tiles<S> {
     }
 }
 
+/// The window last asked for is left out: it is summed up anew.
+impl<S: Sketch> Wire for Tiles<S> {
+    fn put(&self, out: &mut Vec<u8>) {
+        self.within.put(out);
+        self.width.put(out);
+        self.level.put(out);
+        self.doublings.put(out);
+        self.newest.put(out);
+        self.dead_at.put(out);
+        self.tiles.len().put(out);
+        for tile in &self.tiles {
+            tile.index.put(out);
+            tile.events.put(out);
+            tile.sketch.put(out);
+        }
+    }
+    fn take(from: &mut Taker<'_>) -> Result<Self, Damaged> {
+        let (within, width): (i64, i64) = (from.take()?, from.take()?);
+        let (level, doublings): (u8, u8) = (from.take()?, from.take()?);
+        let (newest, dead_at) = (from.take()?, from.take()?);
+        if within <= 0 || width <= 0 || level > 24 {
+            return Err(Damaged);
+        }
+        let tile = |from: &mut Taker<'_>| Ok(Tile { index: from.take()?, events: from.take()?, sketch: from.take()? });
+        let tiles: VecDeque<Tile<S>> = (0..from.count()?).map(|_| tile(from)).collect::<Result<_, _>>()?;
+        let sketch_bytes = tiles.iter().map(|tile| tile.sketch.bytes()).sum();
+        Ok(Tiles { within, width, level, doublings, tiles, sketch_bytes, newest, dead_at, window: Summary::new(level) })
+    }
+}
+
 impl<S: Sketch> Summary<S> {
     fn new(level: u8) -> Summary<S> {
         Summary { tiles: (0, -1), level, events: 0, contents: S::Summary::default() }
@@ -258,6 +289,13 @@ fn between<S>(tiles: &VecDeque<Tile<S>>, from: i64, to: i64) -> impl Iterator<It
 /// No sketch at all, for a measure of which tiles only count events.
 #[derive(Default)]
 pub struct Nothing;
+
+impl Wire for Nothing {
+    fn put(&self, _: &mut Vec<u8>) {}
+    fn take(_: &mut Taker<'_>) -> Result<Self, Damaged> {
+        Ok(Nothing)
+    }
+}
 
 impl Sketch for Nothing {
     type Item = ();

@@ -1,0 +1,27 @@
+//! What a pipeline knows, on disk: commits that are there wholly or not at all.
+//!
+//! A folder holds, per pipeline:
+//!
+//! ```text
+//!     lock                        held while a process runs it; tells who
+//!     000000000042.manifest       one commit: positions, counts, and which files make up the state
+//!     000000000042-3.delta        the keys that had changed (commit 42, made in epoch 3)
+//!     000000000040-3.merged       what several older ones said, without what they said twice
+//! ```
+//!
+//! A commit first writes and syncs its delta, then creates its manifest, only if there is none of that number: that is
+//! the commit. A process that takes over begins with a commit of its own under the next epoch, so whoever was there before
+//! finds the number taken and stops. State is read back newest file first: what was written last of a key is what counts.
+//!
+//! Formats: [`files`] for state, [`manifest`] for commits. Both tell their version; a newer one is refused by name.
+
+mod files;
+mod manifest;
+mod merge;
+mod restore;
+mod store;
+
+pub use files::{Section, SectionKind};
+pub use manifest::{JournalLengths, Manifest, SinkState, StateFile};
+pub use restore::{Restored, restore, to_hex};
+pub use store::{Opened, Store};

@@ -1,0 +1,116 @@
+//! A commit: one line of JSON, and one with its checksum.
+
+use crate::summary::PipelineSummary;
+use ouzel_core::{Error, Kind, Result};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// Of this version and all before it.
+pub const FORMAT: u32 = 1;
+
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Manifest {
+    pub format: u32,
+    pub project: String,
+    pub pipeline: String,
+    /// Whose writing it is: a process that opens the state takes the next one.
+    pub epoch: u64,
+    /// Its own number.
+    pub commit: u64,
+    /// How often the pipeline has started anew: part of every id.
+    pub generation: u32,
+    /// What the state depends on besides the log: a part of the definitions and its hash.
+    pub definitions: BTreeMap<String, String>,
+    /// Of the next event.
+    pub offset: u64,
+    /// Where the source goes on; `None` before it has given anything.
+    pub source: Option<String>,
+    /// The partition's clock, as hex.
+    pub clock: String,
+    /// By group: a key without an event after this is forgotten.
+    pub dead_at: Vec<i64>,
+    /// An id of a time at or before this has no duplicates any more.
+    pub ids_dead_at: i64,
+    /// Oldest first.
+    pub files: Vec<StateFile>,
+    pub sinks: Vec<SinkState>,
+    pub journal: JournalLengths,
+    /// Of all runs of this generation, up to here.
+    pub totals: PipelineSummary,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StateFile {
+    pub name: String,
+    pub bytes: u64,
+    /// Keys and ids in it, of which newer files may say something newer.
+    pub entries: u64,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SinkState {
+    /// Which sink it is.
+    pub key: String,
+    pub position: String,
+}
+
+/// Bytes of the files that events are set aside in.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JournalLengths {
+    pub quarantine: u64,
+    pub dead_letters: u64,
+}
+
+impl Manifest {
+    pub fn file_name(&self) -> String {
+        format!("{:012}.manifest", self.commit)
+    }
+
+    pub fn encode(&self) -> Result<Vec<u8>> {
+        let mut text = serde_json::to_string(self).map_err(|e| Error::internal(e.to_string()))?;
+        let check = crc32c::crc32c(text.as_bytes());
+        text.push_str(&format!("\ncrc32c {check:08x}\n"));
+        Ok(text.into_bytes())
+    }
+
+    /// [`Kind::Data`]: damaged; [`Kind::Changed`]: of a newer version.
+    pub fn decode(bytes: &[u8]) -> Result<Manifest> {
+        let damaged = |what: String| Error::new(Kind::Data, what);
+        let text = std::str::from_utf8(bytes).map_err(|_| damaged("it is no text".into()))?;
+        let (line, check) = text.split_once("\ncrc32c ").ok_or_else(|| damaged("its end is missing".into()))?;
+        if check != format!("{:08x}\n", crc32c::crc32c(line.as_bytes())) {
+            return Err(damaged("its checksum is another".into()));
+        }
+        #[derive(Deserialize)]
+        struct Version {
+            format: u32,
+        }
+        let version: Version = serde_json::from_str(line).map_err(|e| damaged(e.to_string()))?;
+        if version.format > FORMAT {
+            let message =
+                format!("written by a newer version of Ouzel (format {}, this one reads up to {FORMAT})", version.format);
+            return Err(Error::new(Kind::Changed, message));
+        }
+        serde_json::from_str(line).map_err(|e| damaged(e.to_string()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn damage_and_newer_versions_are_told() {
+        let manifest = Manifest { format: FORMAT, pipeline: "web".into(), commit: 7, ..Manifest::default() };
+        let bytes = manifest.encode().expect("encodes");
+        assert_eq!(Manifest::decode(&bytes).expect("sound"), manifest);
+        for at in 0..bytes.len() {
+            let mut flipped = bytes.clone();
+            flipped[at] ^= 1;
+            assert_eq!(Manifest::decode(&flipped).expect_err("flipped").kind, Kind::Data, "byte {at}");
+            assert_eq!(Manifest::decode(&bytes[..at]).expect_err("cut").kind, Kind::Data, "cut at {at}");
+        }
+        let newer = Manifest { format: FORMAT + 1, ..manifest }.encode().expect("encodes");
+        assert_eq!(Manifest::decode(&newer).expect_err("newer").kind, Kind::Changed);
+    }
+}

@@ -1,0 +1,250 @@
+//! The folder of a pipeline's state: who holds it, which commits there are, making the next one.
+
+use super::files::{Section, Writer};
+use super::manifest::{Manifest, StateFile};
+use super::merge;
+use crate::fault;
+use ouzel_core::error::ResultExt;
+use ouzel_core::{Error, Kind, Result};
+use std::collections::BTreeSet;
+use std::fs::{self, File};
+use std::io::{ErrorKind, Read, Seek, Write};
+use std::path::{Path, PathBuf};
+use std::thread::JoinHandle;
+
+/// Commits that are kept: the last, and some to fall back on where it is damaged.
+const KEPT_COMMITS: usize = 3;
+
+/// The state of a pipeline, held by this process.
+pub struct Store {
+    folder: PathBuf,
+    project: String,
+    /// Released when it is closed.
+    _lock: File,
+    epoch: u64,
+    /// Number of the last commit.
+    commit: u64,
+    /// Oldest first; which of their files are still needed follows from them.
+    kept: Vec<Manifest>,
+    merging: Option<JoinHandle<Result<merge::Merged>>>,
+    /// No further merge is tried: one has failed, and more files only take longer to read.
+    merge_failed: bool,
+}
+
+/// A store and what it holds.
+pub struct Opened {
+    pub store: Store,
+    /// Sound commits, the newest first.
+    pub commits: Vec<Manifest>,
+    /// What is damaged, for people.
+    pub damaged: Vec<String>,
+}
+
+impl Store {
+    /// `project` and `pipeline`: whose state it is to be. `take_over`: pass over whoever holds it.
+    /// [`Kind::Conflict`]: another process holds it. [`Kind::Changed`]: it is of a newer version or of another project.
+    pub fn open(folder: &Path, project: &str, pipeline: &str, take_over: bool) -> Result<Opened> {
+        fs::create_dir_all(folder).doing(|| format!("making the folder `{}`", folder.display()))?;
+        let lock = lock(folder, take_over)?;
+        let (mut commits, mut damaged) = (Vec::new(), Vec::new());
+        let mut newest = 0;
+        for (number, path) in manifests(folder)?.into_iter().rev() {
+            newest = newest.max(number);
+            let read = fs::read(&path).doing(|| format!("reading `{}`", path.display()))?;
+            match Manifest::decode(&read) {
+                Ok(manifest) => commits.push(manifest),
+                Err(e) if e.kind == Kind::Data => damaged.push(format!("`{}` is damaged: {}", path.display(), e.message())),
+                Err(e) => return Err(e.context(format!("reading `{}`", path.display()))),
+            }
+        }
+        if let Some(last) = commits.first()
+            && (last.project != project || last.pipeline != pipeline)
+        {
+            let message = format!(
+                "`{}` holds the state of pipeline `{}` of project `{}`, not of `{pipeline}` of `{project}`: name another \
+                 place with `stores: state:`, or remove it",
+                folder.display(),
+                last.pipeline,
+                last.project
+            );
+            return Err(Error::new(Kind::Changed, message));
+        }
+        let epoch = commits.iter().map(|m| m.epoch).max().unwrap_or(0) + 1;
+        let kept = commits.iter().rev().cloned().collect();
+        let store = Store {
+            folder: folder.to_path_buf(),
+            project: project.into(),
+            _lock: lock,
+            epoch,
+            commit: newest,
+            kept,
+            merging: None,
+            merge_failed: false,
+        };
+        Ok(Opened { store, commits, damaged })
+    }
+
+    /// Whose state it is.
+    pub fn project(&self) -> &str {
+        &self.project
+    }
+
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Makes a commit of the sections and of what the manifest says besides; `manifest.files` are those it builds on.
+    /// [`Kind::Conflict`]: another process has taken over.
+    pub fn commit(&mut self, mut manifest: Manifest, sections: &[Section]) -> Result<Manifest> {
+        self.take_merged(&mut manifest)?;
+        let commit = self.commit + 1;
+        if sections.iter().any(|s| s.entries > 0) {
+            let name = format!("{commit:012}-{}.delta", self.epoch);
+            let mut writer = Writer::create(&self.folder.join(&name))?;
+            for section in sections.iter().filter(|s| s.entries > 0) {
+                writer.write(section)?;
+            }
+            fault::point("delta-written");
+            let bytes = writer.sync()?;
+            manifest.files.push(StateFile { name, bytes, entries: sections.iter().map(|s| s.entries).sum() });
+        }
+        fault::point("delta-synced");
+        (manifest.format, manifest.epoch, manifest.commit) = (super::manifest::FORMAT, self.epoch, commit);
+        if !self.create(&manifest)? {
+            let message = format!(
+                "another process has taken over the state in `{}`: this one stops, what it did since its last commit is undone",
+                self.folder.display()
+            );
+            return Err(Error::new(Kind::Conflict, message));
+        }
+        fault::point("manifest-linked");
+        self.commit = commit;
+        self.kept.push(manifest.clone());
+        self.remove_old();
+        // The first commit of a process only fences: what is swept after it must not be a merge on its way.
+        if self.merging.is_none() && !self.merge_failed && !sections.is_empty() {
+            self.merging = merge::begin(&self.folder, &manifest, self.epoch);
+        }
+        Ok(manifest)
+    }
+
+    /// What was merged meanwhile takes the place of what it was made of.
+    fn take_merged(&mut self, manifest: &mut Manifest) -> Result<()> {
+        let Some(merging) = self.merging.take_if(|merging| merging.is_finished()) else { return Ok(()) };
+        let Ok(merged) = merging.join().map_err(|_| Error::internal("merging state panicked"))? else {
+            self.merge_failed = true;
+            return Ok(());
+        };
+        let at = manifest.files.iter().position(|file| merged.of.first() == Some(&file.name));
+        let Some(at) = at else { return Ok(()) };
+        manifest.files.splice(at..at + merged.of.len(), [merged.file]);
+        Ok(())
+    }
+
+    /// False if there is a commit of this number already.
+    fn create(&self, manifest: &Manifest) -> Result<bool> {
+        let path = self.folder.join(manifest.file_name());
+        let temporary = self.folder.join(format!("{}.{}.new", manifest.file_name(), std::process::id()));
+        let doing = || format!("writing `{}`", path.display());
+        let bytes = manifest.encode()?;
+        let mut file = File::create(&temporary).doing(doing)?;
+        let written = file.write_all(&bytes).and_then(|()| file.sync_all());
+        let linked = written.and_then(|()| {
+            fault::point("manifest-synced");
+            fs::hard_link(&temporary, &path)
+        });
+        let _ = fs::remove_file(&temporary);
+        match linked {
+            Ok(()) => {}
+            Err(e) if e.kind() == ErrorKind::AlreadyExists => return Ok(false),
+            Err(e) => return Err(e).doing(doing),
+        }
+        sync_folder(&self.folder)?;
+        Ok(true)
+    }
+
+    /// Removes commits that nobody falls back on, and files that no commit names. What cannot be removed is in nobody's way.
+    fn remove_old(&mut self) {
+        let old = self.kept.len().saturating_sub(KEPT_COMMITS);
+        if old == 0 {
+            return;
+        }
+        let removed: Vec<Manifest> = self.kept.drain(..old).collect();
+        let needed: BTreeSet<&str> = self.kept.iter().flat_map(|m| &m.files).map(|f| f.name.as_str()).collect();
+        for manifest in &removed {
+            let _ = fs::remove_file(self.folder.join(manifest.file_name()));
+            for file in manifest.files.iter().filter(|f| !needed.contains(f.name.as_str())) {
+                let _ = fs::remove_file(self.folder.join(&file.name));
+            }
+        }
+        fault::point("files-removed");
+    }
+
+    /// Removes what a process that was killed left behind: files that no commit names.
+    pub fn sweep(&self) -> Result<()> {
+        let needed: BTreeSet<String> =
+            self.kept.iter().flat_map(|m| m.files.iter().map(|f| f.name.clone()).chain([m.file_name()])).collect();
+        for entry in fs::read_dir(&self.folder).doing(|| format!("reading `{}`", self.folder.display()))?.flatten() {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let ours = [".delta", ".merged", ".new"].iter().any(|end| name.ends_with(end));
+            if ours && !needed.contains(&name) {
+                let _ = fs::remove_file(entry.path());
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Store {
+    /// The lock is not given back while a merge still writes.
+    fn drop(&mut self) {
+        if let Some(merging) = self.merging.take() {
+            let _ = merging.join();
+        }
+    }
+}
+
+fn lock(folder: &Path, take_over: bool) -> Result<File> {
+    let path = folder.join("lock");
+    let doing = || format!("locking `{}`", path.display());
+    if take_over {
+        // Whoever holds the old file holds a file without a name.
+        let _ = fs::remove_file(&path);
+    }
+    let mut file = File::options().create(true).read(true).write(true).truncate(false).open(&path).doing(doing)?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(fs::TryLockError::WouldBlock) => {
+            let mut holder = String::new();
+            let _ = file.read_to_string(&mut holder);
+            let message = format!(
+                "the state in `{}` is in use by {}: wait until it has ended, or pass over it with `--take-over`",
+                folder.display(),
+                holder.trim()
+            );
+            return Err(Error::new(Kind::Conflict, message));
+        }
+        Err(fs::TryLockError::Error(e)) => return Err(e).doing(doing),
+    }
+    let host = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_else(|_| "this machine".into());
+    let holder = format!("process {} on {}\n", std::process::id(), host.trim());
+    file.set_len(0).and_then(|()| file.rewind()).and_then(|()| file.write_all(holder.as_bytes())).doing(doing)?;
+    Ok(file)
+}
+
+/// Number and path of each commit, ascending.
+fn manifests(folder: &Path) -> Result<Vec<(u64, PathBuf)>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).doing(|| format!("reading `{}`", folder.display()))? {
+        let path = entry.doing(|| format!("reading `{}`", folder.display()))?.path();
+        let number = path.file_name().and_then(|n| n.to_str()).and_then(|n| n.strip_suffix(".manifest")?.parse().ok());
+        found.extend(number.map(|n| (n, path)));
+    }
+    found.sort();
+    Ok(found)
+}
+
+/// A file's name is durable only when its folder is.
+fn sync_folder(folder: &Path) -> Result<()> {
+    File::open(folder).and_then(|f| f.sync_all()).doing(|| format!("syncing the folder `{}`", folder.display()))
+}

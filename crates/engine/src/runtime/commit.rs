@@ -1,0 +1,290 @@
+//! Commits while batches go on.
+//!
+//! One batch carries the commit. Behind it no batch enters the groups before all threads together have written down what has changed
+//! in them: one cut through the log. Everything else (syncing, the commit itself, publishing) is done by a thread of its own.
+
+use super::{Running, Writing};
+use crate::checkpoint::{JournalLengths, Manifest, Section, SectionKind, SinkState, Store, to_hex};
+use crate::fault;
+use crate::summary::PipelineSummary;
+use ouzel_core::clock::Stopwatch;
+use ouzel_core::error::ResultExt;
+use ouzel_core::wire::Wire;
+use ouzel_core::{Error, Prepared, Result};
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::mpsc::SyncSender;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+
+/// Where state lasts.
+pub(super) struct Lasting {
+    pub store: Mutex<Store>,
+    /// The last commit: what the next one builds on.
+    pub last: Mutex<Manifest>,
+    /// To the thread that makes commits; `None` once all batches are through.
+    pub requests: Mutex<Option<SyncSender<Request>>>,
+    pub cut: Cut,
+    pub pace: Pace,
+    pub made: AtomicU64,
+}
+
+/// Everything a commit is made of but the state itself.
+pub(super) struct Request {
+    pub source: Option<String>,
+    pub partition: PartitionState,
+    pub sections: Vec<Section>,
+    pub sinks: Vec<Prepared>,
+    pub journal: (JournalLengths, Vec<File>),
+    pub totals: PipelineSummary,
+    pub decisions: BTreeMap<String, u64>,
+}
+
+/// What the partition knew behind the batch that carries a commit.
+pub(super) struct PartitionState {
+    pub offset: u64,
+    pub clock: Vec<u8>,
+    /// The clock; `i64::MIN` as long as it does not run.
+    pub now: i64,
+    pub ids: Section,
+    pub ids_dead_at: i64,
+}
+
+/// When a commit is due: often enough that what would be done again after a crash takes well under a second, and seldom
+/// enough that commits take a small part of the time.
+pub(super) struct Pace {
+    /// A commit with each batch: for tests.
+    pub each_batch: bool,
+    /// Microseconds that threads have worked since the last commit.
+    busy: AtomicU64,
+    since: Mutex<Stopwatch>,
+    /// Microseconds that the last cut took.
+    cost: AtomicU64,
+    threads: u64,
+    /// A commit is being made.
+    under_way: AtomicBool,
+}
+
+/// Work per thread between commits.
+const WORK_US: u64 = 500_000;
+/// A cut takes at most one part in so many of the work.
+const WORK_PER_CUT: u64 = 16;
+const WORK_US_MAX: u64 = 10_000_000;
+/// Even where there is little to do.
+const WAIT_S: f64 = 5.0;
+
+impl Pace {
+    pub fn new(threads: usize, each_batch: bool) -> Pace {
+        Pace {
+            each_batch,
+            busy: AtomicU64::new(0),
+            since: Mutex::new(Stopwatch::start()),
+            cost: AtomicU64::new(0),
+            threads: threads as u64,
+            under_way: AtomicBool::new(false),
+        }
+    }
+
+    pub fn worked(&self, seconds: f64) {
+        self.busy.fetch_add((seconds * 1e6) as u64, Relaxed);
+    }
+
+    /// Whether to begin a commit now; it has begun if so.
+    pub fn begin(&self, failed: impl Fn() -> bool) -> bool {
+        while self.each_batch && self.under_way.load(Relaxed) && !failed() {
+            std::thread::sleep(std::time::Duration::from_micros(50));
+        }
+        if self.under_way.load(Relaxed) {
+            return false;
+        }
+        let work = (self.cost.load(Relaxed) * WORK_PER_CUT).clamp(WORK_US, WORK_US_MAX) * self.threads;
+        let mut since = self.since.lock().unwrap_or_else(PoisonError::into_inner);
+        let due = self.each_batch || self.busy.load(Relaxed) >= work || since.seconds() >= WAIT_S;
+        if due {
+            self.under_way.store(true, Relaxed);
+            self.busy.store(0, Relaxed);
+            *since = Stopwatch::start();
+        }
+        due
+    }
+}
+
+/// Writing down the groups' state, by all threads, between two batches.
+pub(super) struct Cut {
+    /// The batch behind which it is; no batch after it enters the groups meanwhile. `u64::MAX`: there is none.
+    behind: AtomicU64,
+    work: Mutex<Work>,
+    moved: Condvar,
+}
+
+#[derive(Default)]
+struct Work {
+    /// Which cut it is: a thread may wake up only when the next one has been announced.
+    number: u64,
+    /// The batch has left the groups.
+    may_begin: bool,
+    next: usize,
+    done: usize,
+    sections: Vec<Section>,
+    broken: bool,
+}
+
+impl Cut {
+    pub fn new() -> Cut {
+        Cut { behind: AtomicU64::new(u64::MAX), work: Mutex::default(), moved: Condvar::new() }
+    }
+
+    /// Called with the batch that carries the commit, before any later batch is there.
+    pub fn announce(&self, number: u64) {
+        let mut work = self.lock();
+        *work = Work { number: work.number + 1, broken: work.broken, ..Work::default() };
+        self.behind.store(number, Relaxed);
+    }
+
+    /// A batch that comes after a cut helps with it before it goes on.
+    pub fn pass(&self, number: u64, running: &Running<'_>) -> Result<()> {
+        if number <= self.behind.load(Relaxed) {
+            return Ok(());
+        }
+        let mut work = self.lock();
+        while !work.may_begin && !work.broken && number > self.behind.load(Relaxed) {
+            work = self.moved.wait(work).unwrap_or_else(PoisonError::into_inner);
+        }
+        if number <= self.behind.load(Relaxed) { Ok(()) } else { self.help(work, running) }
+    }
+
+    /// Called when the batch that carries the commit has left the groups; gives their state.
+    pub fn take(&self, running: &Running<'_>) -> Result<Vec<Section>> {
+        let mut work = self.lock();
+        work.may_begin = true;
+        self.moved.notify_all();
+        self.help(work, running)?;
+        let sections = std::mem::take(&mut self.lock().sections);
+        Ok(sections)
+    }
+
+    fn help<'a>(&'a self, mut work: MutexGuard<'a, Work>, running: &Running<'_>) -> Result<()> {
+        let shards: Vec<_> =
+            running.groups.iter().enumerate().flat_map(|(g, shards)| shards.iter().map(move |s| (g, s))).collect();
+        let mine = work.number;
+        while !work.broken && work.next < shards.len() {
+            let (group, shard) = shards[work.next];
+            work.next += 1;
+            drop(work);
+            let mut payload = Vec::new();
+            let entries = shard.visit(|shard| shard.save(&mut payload));
+            work = self.lock();
+            work.sections.push(Section { kind: SectionKind::Keys(group as u32), entries, payload });
+            work.done += 1;
+        }
+        if work.done == shards.len() {
+            self.behind.store(u64::MAX, Relaxed);
+            self.moved.notify_all();
+        }
+        while work.number == mine && work.done < shards.len() && !work.broken {
+            work = self.moved.wait(work).unwrap_or_else(PoisonError::into_inner);
+        }
+        if work.broken { Err(Error::internal("another thread failed")) } else { Ok(()) }
+    }
+
+    pub fn break_off(&self) {
+        self.lock().broken = true;
+        self.moved.notify_all();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Work> {
+        self.work.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Lasting {
+    /// Sends a commit on its way. The output's turn is held: commits come in log order.
+    pub fn request(&self, request: Request) {
+        if let Some(requests) = self.requests.lock().unwrap_or_else(PoisonError::into_inner).as_ref() {
+            // Nobody listens only where the run has failed.
+            let _ = requests.send(request);
+        }
+    }
+
+    pub fn cut_took(&self, seconds: f64) {
+        self.pace.cost.store((seconds * 1e6) as u64, Relaxed);
+    }
+
+    /// Makes a commit: first everything it speaks of lasts, then the commit, then what waits for it is published.
+    pub fn commit(&self, running: &Running<'_>, request: Request) -> Result<()> {
+        fault::point("commit-begun");
+        let Request { source, partition, sections, sinks, journal: (journal, files), totals, decisions } = request;
+        for file in files {
+            file.sync_data().doing(|| "syncing what was set aside".into())?;
+        }
+        let (mut states, mut publish) = (Vec::new(), Vec::new());
+        for (sink, plan) in sinks.into_iter().zip(&running.plan.sinks) {
+            if let Some(sync) = sink.sync {
+                sync()?;
+            }
+            states.push(SinkState { key: plan.config.key(), position: sink.position });
+            publish.extend(sink.publish);
+        }
+        fault::point("sinks-synced");
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let live_from = partition.now.saturating_sub(running.plan.event.lateness);
+        let manifest = Manifest {
+            definitions: running.plan.definitions.clone(),
+            offset: partition.offset,
+            source,
+            clock: to_hex(&partition.clock),
+            dead_at: running.plan.groups.iter().map(|g| g.group.dead_at(live_from)).collect(),
+            ids_dead_at: partition.ids_dead_at,
+            sinks: states,
+            journal,
+            totals: PipelineSummary { decisions, ..totals },
+            ..last.clone()
+        };
+        let sections: Vec<Section> = sections.into_iter().chain([partition.ids]).collect();
+        *last = self.store.lock().unwrap_or_else(PoisonError::into_inner).commit(manifest, &sections)?;
+        drop(last);
+        for publish in publish {
+            publish()?;
+        }
+        fault::point("published");
+        self.made.fetch_add(1, Relaxed);
+        self.pace.under_way.store(false, Relaxed);
+        Ok(())
+    }
+}
+
+impl super::Partition {
+    /// As of now: behind the batch that has its turn.
+    pub fn state(&mut self) -> PartitionState {
+        let mut clock = Vec::new();
+        self.clock.put(&mut clock);
+        let mut payload = Vec::new();
+        let entries = self.duplicates.as_mut().map_or(0, |d| d.save(&mut payload));
+        PartitionState {
+            offset: self.next_offset,
+            clock,
+            now: self.clock.now(),
+            ids: Section { kind: SectionKind::Ids, entries, payload },
+            ids_dead_at: self.duplicates.as_ref().map_or(i64::MIN, |d| d.dead_at(self.clock.now())),
+        }
+    }
+}
+
+impl Writing {
+    /// What a commit says of everything that is written, as of now.
+    pub fn request(&mut self, source: Option<String>, partition: PartitionState, sections: Vec<Section>) -> Result<Request> {
+        let sinks = self.sinks.iter_mut().map(|s| s.prepare(partition.offset)).collect::<Result<Vec<_>>>()?;
+        let counts = self.counts;
+        let totals = PipelineSummary {
+            received: partition.offset,
+            filtered: counts.filtered,
+            duplicate: counts.duplicate,
+            late: counts.late,
+            malformed: counts.malformed,
+            implausible: counts.implausible,
+            ..self.summary.clone()
+        };
+        let (journal, decisions) = (self.journal.prepare()?, self.decisions.clone());
+        Ok(Request { source, partition, sections, sinks, journal, totals, decisions })
+    }
+}

@@ -1,0 +1,293 @@
+//! Opening a pipeline: anew, or from its last commit.
+
+use super::batch::Counts;
+use super::commit::{Cut, Lasting, Pace};
+use super::turn::Turn;
+use super::{Control, Options, Partition, Place, Reading, Recut, Running, Writing, places, pump};
+use crate::checkpoint::{Manifest, Opened, Restored, Store, restore};
+use crate::generation;
+use crate::journal::Journal;
+use crate::plan::Plan;
+use crate::registry::{SinkContext, Start};
+use crate::summary::{PipelineSummary, Resumed, SinkSummary};
+use ouzel_core::error::ResultExt;
+use ouzel_core::{Error, Kind, Result, Sink, Source};
+use ouzel_detect::features::SHARDS;
+use ouzel_detect::partition::{Duplicates, EventClock};
+use std::collections::BTreeSet;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU64};
+
+impl<'a> Running<'a> {
+    pub(super) fn open(
+        plan: &'a Plan,
+        place: &Place,
+        options: &Options,
+        control: &Control,
+        recut: Recut<'_>,
+    ) -> Result<Running<'a>> {
+        let threads = options.threads.max(1);
+        let mut source = open_source(plan, place, control, recut)?;
+        let lookups = plan.lookups.iter().map(|l| l.config.open(&place.root, &l.wanted)).collect::<Result<Vec<_>>>()?;
+        let opened = place.lasting.then(|| Store::open(&place.of(&plan.name), &place.project, &plan.name, options.take_over));
+        let mut notes = Vec::new();
+        let begun = match opened.transpose()? {
+            Some(opened) => Some(begin(plan, opened, options, threads, source.as_mut(), &mut notes)?),
+            None => None,
+        };
+        let generation = match &begun {
+            Some(begun) => begun.manifest.generation,
+            // Where no output carries an id or is added to what was there, nothing need be remembered.
+            None if keeps_ids(plan) => generation::next(&place.of(&plan.name))?,
+            None => 0,
+        };
+        let manifest = begun.as_ref().map(|begun| &begun.manifest);
+        let sinks = open_sinks(plan, place, options, generation, manifest, &mut notes)?;
+        let mut encoders = Vec::new();
+        for _ in 0..threads {
+            encoders.push(sinks.iter().map(|s| s.encoder()).collect::<Result<Vec<_>>>()?);
+        }
+        let totals = manifest.map(|m| m.totals.clone()).unwrap_or_default();
+        let journal = Journal::open(&place.of(&plan.name), manifest.map(|m| m.journal).unwrap_or_default())?;
+        let offset = manifest.map_or(0, |m| m.offset);
+        let resumed = manifest.filter(|m| m.source.is_some()).map(|m| Resumed {
+            commit: m.commit,
+            events: m.offset,
+            source: describe(m.source.as_deref().unwrap_or_default()),
+            notes,
+        });
+        let counts = Counts {
+            received: offset,
+            filtered: totals.filtered,
+            duplicate: totals.duplicate,
+            late: totals.late,
+            malformed: totals.malformed,
+            implausible: totals.implausible,
+        };
+        let (decisions, delivered) = (totals.decisions.clone(), totals.delivered);
+        let summary = PipelineSummary {
+            version: plan.version.clone(),
+            generation,
+            sinks: sink_summaries(plan, &sinks, &totals),
+            resumed,
+            delivered,
+            quarantined: totals.quarantined,
+            dead_lettered: totals.dead_lettered,
+            ..PipelineSummary::default()
+        };
+        let (restored, duplicates, lasting) = match begun {
+            Some(Begun { store, manifest, restored, duplicates }) => {
+                let lasting = Lasting {
+                    store: Mutex::new(store),
+                    last: Mutex::new(manifest),
+                    requests: Mutex::new(None),
+                    cut: Cut::new(),
+                    pace: Pace::new(threads, options.commit_each_batch),
+                    made: AtomicU64::new(0),
+                };
+                (restored, duplicates, Some(lasting))
+            }
+            None => (empty(plan), duplicates(plan, false), None),
+        };
+        Ok(Running {
+            plan,
+            generation,
+            lasting,
+            holds: sinks.iter().map(|s| s.holds()).collect(),
+            source: Mutex::new(Reading { source, next: 0, ended: false, uncommitted: false, bytes: None }),
+            lookups: Mutex::new(lookups),
+            partition: Turn::new(Partition { clock: restored.clock, duplicates, next_offset: offset }),
+            groups: restored.shards.into_iter().map(|shards| shards.into_iter().map(Turn::new).collect()).collect(),
+            output: Turn::new(Writing { sinks, journal, summary, counts, decisions }),
+            encoders: Mutex::new(encoders),
+            received: AtomicU64::new(offset),
+            delivered: AtomicU64::new(delivered),
+            failure: Mutex::new(None),
+            broken: AtomicBool::new(false),
+        })
+    }
+}
+
+fn open_source(plan: &Plan, place: &Place, control: &Control, recut: Recut<'_>) -> Result<Box<dyn Source>> {
+    let (codec, framing) = (plan.codec.clone(), plan.codec.clone());
+    let source = plan
+        .source
+        .clone()
+        .open(&place.root, Box::new(move || framing.framing()))
+        .doing(|| format!("opening the source of `{}`", plan.name))?;
+    let source = if plan.source.may_be_silent() { Box::new(pump::Pump::start(source, control.stop.clone())) } else { source };
+    places::check(plan, &place.root)?;
+    Ok(recut(source, Box::new(move || codec.framing())))
+}
+
+fn keeps_ids(plan: &Plan) -> bool {
+    plan.is_needed(plan.standard.id) || plan.sinks.iter().any(|s| s.config.is_added_to())
+}
+
+fn duplicates(plan: &Plan, is_saved: bool) -> Option<Duplicates> {
+    plan.event.duplicates_within.map(|within| Duplicates::new(within, plan.event.lateness, is_saved))
+}
+
+fn empty(plan: &Plan) -> Restored {
+    let shards = plan.groups.iter().map(|g| (0..SHARDS).map(|_| g.group.shard()).collect()).collect();
+    Restored { shards, clock: EventClock::default() }
+}
+
+/// State that lasts, as this run begins with it.
+struct Begun {
+    store: Store,
+    /// This run's first commit, which changes nothing but who writes.
+    manifest: Manifest,
+    restored: Restored,
+    duplicates: Option<Duplicates>,
+}
+
+/// Finds the last sound commit and goes back to it, or begins a generation.
+fn begin(
+    plan: &Plan,
+    opened: Opened,
+    options: &Options,
+    threads: usize,
+    source: &mut dyn Source,
+    notes: &mut Vec<String>,
+) -> Result<Begun> {
+    let Opened { mut store, commits, damaged } = opened;
+    notes.extend(damaged);
+    let newest = commits.first();
+    let generation = newest.map_or(0, |m| m.generation + u32::from(options.fresh && m.source.is_some()));
+    let mut found = None;
+    for commit in commits.iter().filter(|m| !options.fresh && m.source.is_some() && m.generation == generation) {
+        fits(plan, commit)?;
+        let mut duplicates = duplicates(plan, true);
+        match restore(plan, store.folder(), commit, &mut duplicates, threads) {
+            Ok(restored) => {
+                found = Some((commit.clone(), restored, duplicates));
+                break;
+            }
+            Err(e) if e.kind == Kind::Data => notes.push(format!("{e}: going back to the commit before")),
+            Err(e) => return Err(e),
+        }
+    }
+    let had_state =
+        commits.iter().any(|m| m.source.is_some() && m.generation == generation) || (newest.is_none() && !notes.is_empty());
+    let (manifest, restored, duplicates) = match found {
+        Some((manifest, restored, duplicates)) => {
+            source.resume(manifest.source.as_deref().unwrap_or_default()).map_err(|e| {
+                let hint = "put back what was there, or start anew with `--fresh`";
+                if e.kind == Kind::Changed { Error::new(Kind::Changed, format!("{e}: {hint}")) } else { e }
+            })?;
+            (manifest, restored, duplicates)
+        }
+        None if had_state && !options.fresh => {
+            let message = format!(
+                "no commit in `{}` is sound: {}. Put back a backup of the folder, or start anew with `--fresh`",
+                store.folder().display(),
+                notes.join("; ")
+            );
+            return Err(Error::new(Kind::Changed, message));
+        }
+        None => {
+            let manifest = Manifest {
+                project: String::new(),
+                pipeline: plan.name.clone(),
+                generation,
+                definitions: plan.definitions.clone(),
+                clock: crate::checkpoint::to_hex(&clock_bytes()),
+                ..Manifest::default()
+            };
+            (manifest, empty(plan), duplicates(plan, true))
+        }
+    };
+    let manifest = Manifest { project: store.project().into(), ..manifest };
+    let manifest = store.commit(manifest, &[])?;
+    store.sweep()?;
+    Ok(Begun { store, manifest, restored, duplicates })
+}
+
+fn clock_bytes() -> Vec<u8> {
+    use ouzel_core::wire::Wire;
+    let mut bytes = Vec::new();
+    EventClock::default().put(&mut bytes);
+    bytes
+}
+
+/// State is of the definitions it was made by.
+fn fits(plan: &Plan, commit: &Manifest) -> Result<()> {
+    let (then, now) = (&commit.definitions, &plan.definitions);
+    let parts: BTreeSet<&String> = then.keys().chain(now.keys()).collect();
+    let changed: Vec<String> = parts
+        .into_iter()
+        .filter_map(|part| match (then.get(part), now.get(part)) {
+            (Some(then), Some(now)) if then == now => None,
+            (Some(_), Some(_)) => Some(format!("`{part}` is another than before")),
+            (None, _) => Some(format!("`{part}` is new")),
+            (_, None) => Some(format!("`{part}` is gone")),
+        })
+        .collect();
+    if changed.is_empty() {
+        return Ok(());
+    }
+    let message = format!(
+        "the state of `{}` was made by other definitions: {}. Put them back to go on (scores, rules and sinks may change), \
+         or start anew with `--fresh`, which reads the source from its beginning",
+        plan.name,
+        changed.join(", ")
+    );
+    Err(Error::new(Kind::Changed, message))
+}
+
+fn open_sinks(
+    plan: &Plan,
+    place: &Place,
+    options: &Options,
+    generation: u32,
+    manifest: Option<&Manifest>,
+    notes: &mut Vec<String>,
+) -> Result<Vec<Box<dyn Sink>>> {
+    let mut sinks = Vec::new();
+    for (number, sink) in plan.sinks.iter().enumerate() {
+        let start = match manifest {
+            None => Start::ForOnce,
+            Some(manifest) => {
+                let known = manifest.sinks.iter().find(|s| s.key == sink.config.key());
+                if known.is_none() && manifest.offset > 0 {
+                    notes.push(format!("the sink `{}` is new: it gets the events from here on", sink.config.key()));
+                }
+                Start::Lasting(known.map(|s| s.position.clone()))
+            }
+        };
+        let context = SinkContext {
+            root: place.root.clone(),
+            lake: place.lake.clone(),
+            pipeline: plan.name.clone(),
+            number,
+            generation,
+            start,
+            colour: options.colour,
+        };
+        sinks.push(sink.config.clone().open(&context, sink.schema.clone())?);
+    }
+    Ok(sinks)
+}
+
+fn sink_summaries(plan: &Plan, sinks: &[Box<dyn Sink>], totals: &PipelineSummary) -> Vec<SinkSummary> {
+    let mut summaries = Vec::new();
+    for (plan, sink) in plan.sinks.iter().zip(sinks) {
+        let (kind, location) = (plan.config.kind().to_string(), sink.location());
+        let before = totals.sinks.iter().find(|s| s.kind == kind && s.location == location);
+        summaries.push(SinkSummary { kind, location, ..before.cloned().unwrap_or_default() });
+    }
+    summaries
+}
+
+/// A source's position, for people.
+fn describe(position: &str) -> String {
+    let json: serde_json::Value =
+        serde_json::from_str(position.trim_start_matches(|c: char| c.is_ascii_digit() || c == ' ')).unwrap_or_default();
+    let reading = &json["reading"];
+    match (reading["name"].as_str(), reading["position"].as_u64(), json["read"].as_array().map(Vec::len)) {
+        (Some(name), Some(position), _) => format!("{name}, byte {position}"),
+        (_, _, Some(read)) if read > 0 => format!("behind {read} files"),
+        _ => String::new(),
+    }
+}
