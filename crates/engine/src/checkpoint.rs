@@ -11,7 +11,8 @@
 //!
 //! A commit first writes and syncs its delta, then creates its manifest, only if there is none of that number: that is
 //! the commit. A process that takes over begins with a commit of its own under the next epoch, so whoever was there before
-//! finds the number taken and stops. State is read back newest file first: what was written last of a key is what counts.
+//! finds the number taken and stops. State is read back oldest file first: a later writing of a key replaces the earlier one, or adds
+//! to it where only what has changed was written.
 //!
 //! Formats: [`files`] for state, [`manifest`] for commits. Both tell their version; a newer one is refused by name.
 
@@ -23,5 +24,6 @@ mod store;
 
 pub use files::{Section, SectionKind};
 pub use manifest::{JournalLengths, Manifest, SinkState, StateFile};
+pub use merge::{Merge, Merged};
 pub use restore::{Restored, restore, to_hex};
 pub use store::{Opened, Store};

@@ -14,7 +14,6 @@ mod steps;
 mod turn;
 mod worker;
 
-use crate::checkpoint::{Section, SectionKind};
 use crate::journal::Journal;
 use crate::plan::Plan;
 use crate::summary::PipelineSummary;
@@ -29,6 +28,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::mpsc::Receiver;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::Scope;
 use turn::Turn;
 
 /// How to run.
@@ -131,7 +131,7 @@ fn run_until_end(
         let committer = running.lasting.as_ref().map(|lasting| {
             let (sender, requests) = std::sync::mpsc::sync_channel(1);
             *lasting.requests.lock().unwrap_or_else(PoisonError::into_inner) = Some(sender);
-            scope.spawn(|| running.make_commits(requests, options.die_after_commits))
+            scope.spawn(|| running.make_commits(scope, requests, options.die_after_commits))
         });
         let workers: Vec<_> = (0..options.threads.max(1)).map(|_| scope.spawn(|| worker::run(&running, control))).collect();
         scope.spawn(|| {
@@ -163,7 +163,7 @@ fn run_until_end(
         let error = running.failure.into_inner().unwrap_or_else(PoisonError::into_inner);
         return Err(error.unwrap_or_else(|| Error::internal("stopped dead")));
     }
-    Ok(running.close(&started, control))
+    Ok(running.close(&started, control, options.threads.max(1)))
 }
 
 /// A pipeline that is open.
@@ -236,7 +236,7 @@ impl<'a> Running<'a> {
     }
 
     /// Makes commits as they come, until all batches are through.
-    fn make_commits(&self, requests: Receiver<Request>, die_after: Option<u64>) {
+    fn make_commits<'s>(&'s self, scope: &'s Scope<'s, '_>, requests: Receiver<Request>, die_after: Option<u64>) {
         let Some(lasting) = &self.lasting else { return };
         for request in requests {
             if self.broken() {
@@ -244,14 +244,17 @@ impl<'a> Running<'a> {
             }
             if let Err(e) = lasting.commit(self, request) {
                 self.fail(e);
-            } else if die_after.is_some_and(|n| lasting.made.load(Relaxed) >= n) {
+            } else if let Some(merge) = lasting.merge_due() {
+                scope.spawn(|| lasting.merged(merge.run(self.plan)));
+            }
+            if die_after.is_some_and(|n| lasting.made.load(Relaxed) >= n) && !self.broken() {
                 self.fail(Error::internal(STOPPED_DEAD));
             }
         }
     }
 
     /// Commits what the last commit does not have.
-    fn commit_rest(&mut self) -> Result<()> {
+    fn commit_rest(&self, threads: usize) -> Result<()> {
         let Some(lasting) = &self.lasting else { return Ok(()) };
         let (source, uncommitted) = {
             let reading = self.source.lock().unwrap_or_else(PoisonError::into_inner);
@@ -262,14 +265,7 @@ impl<'a> Running<'a> {
         if !uncommitted && is_last {
             return Ok(());
         }
-        let mut sections = Vec::new();
-        for (group, shards) in self.groups.iter().enumerate() {
-            for shard in shards {
-                let mut payload = Vec::new();
-                let entries = shard.visit(|shard| shard.save(&mut payload));
-                sections.push(Section { kind: SectionKind::Keys(group as u32), entries, payload });
-            }
-        }
+        let sections = lasting.cut.last(self, threads)?;
         let request = self.output.visit(|output| output.request(source, state, sections))?;
         lasting.commit(self, request)
     }
@@ -296,8 +292,8 @@ impl<'a> Running<'a> {
     }
 
     /// Closes what is open, whatever has happened, and counts.
-    fn close(mut self, started: &Stopwatch, control: &Control) -> Ended {
-        let last = if self.broken() { Ok(()) } else { self.commit_rest() };
+    fn close(self, started: &Stopwatch, control: &Control, threads: usize) -> Ended {
+        let last = if self.broken() { Ok(()) } else { self.commit_rest(threads) };
         let mut error = self.failure.into_inner().unwrap_or_else(PoisonError::into_inner).or(last.err());
         let Writing { sinks, journal, mut summary, counts, decisions } = self.output.into_inner();
         for mut sink in sinks {
@@ -309,11 +305,14 @@ impl<'a> Running<'a> {
             Ok(files) => summary.set_aside = files,
             Err(e) => drop(error.get_or_insert(e)),
         }
-        for (plan, shards) in self.plan.groups.iter().zip(self.groups) {
-            let shards: Vec<Shard> = shards.into_iter().map(Turn::into_inner).collect();
-            summary.keys.insert(plan.group.name.clone(), shards.iter().map(|s| s.active_keys() as u64).sum());
-            summary.state_bytes += shards.iter().map(|s| s.bytes() as u64).sum::<u64>();
+        for (plan, shards) in self.plan.groups.iter().zip(&self.groups) {
+            let keys = shards.iter().map(|s| s.visit(|s| s.active_keys() as u64)).sum();
+            summary.keys.insert(plan.group.name.clone(), keys);
+            summary.state_bytes += shards.iter().map(|s| s.visit(|s| s.bytes() as u64)).sum::<u64>();
         }
+        // Giving back the memory of a large state takes as long as many events: nobody waits for it.
+        let groups = self.groups;
+        std::thread::spawn(move || drop(groups));
         summary.received = self.received.load(Relaxed);
         summary.filtered = counts.filtered;
         summary.duplicate = counts.duplicate;

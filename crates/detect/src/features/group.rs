@@ -4,7 +4,7 @@
 
 use super::config::MeasureSpec;
 use super::keys::{self, KeyAt, Keys};
-use super::measure::{Input, Measure, Output, OutputType, Row};
+use super::measure::{Input, Measure, Output, OutputType, Row, Save};
 use super::values::{OwnedValues, ValueKind};
 use super::windows::{Kind, WindowMeasure, Windows};
 use crate::expressions::{Expression, Failed};
@@ -133,12 +133,11 @@ impl Group {
         Ok(found)
     }
 
-    /// Reads keys back that the shard does not know yet and whose newest event is after `dead_at`: the newest writing of a key
-    /// comes first.
+    /// Reads keys back whose newest event is after `dead_at`, one writing after the other in the order in which they were made.
     pub fn load(&self, shard: &mut Shard, entries: &[Entry<'_>], dead_at: i64) -> Result<(), Damaged> {
         shard.keys.reserve(entries.len());
         for entry in entries.iter().filter(|entry| entry.newest > dead_at) {
-            let Some(slot) = shard.keys.insert(entry.hash, entry.key, entry.newest) else { continue };
+            let slot = shard.keys.find_or_insert(entry.hash, entry.key, entry.newest);
             let mut state = entry.state;
             let slots = shard.keys.slots();
             shard.states.iter_mut().try_for_each(|measure| measure.load(slots, slot, &mut state))?;
@@ -370,22 +369,47 @@ pub struct Entry<'a> {
     state: Taker<'a>,
 }
 
+fn write(states: &mut [Box<dyn Measure>], KeyAt { slot, key, newest }: KeyAt<'_>, out: &mut Vec<u8>, what: Save) {
+    put_bytes(key, out);
+    newest.put(out);
+    let at = out.len();
+    out.extend_from_slice(&[0; 4]);
+    states.iter_mut().for_each(|measure| measure.save(slot, out, what));
+    let length = (out.len() - at - 4) as u32;
+    out[at..at + 4].copy_from_slice(&length.to_le_bytes());
+}
+
 impl Shard {
-    /// Writes the keys that have had an event since this was last called; gives how many they are.
+    /// Writes what has changed since this was last called; gives how many keys that are.
     pub fn save(&mut self, out: &mut Vec<u8>) -> u64 {
         let Shard { keys, states, .. } = self;
         let mut written = 0;
-        keys.take_changed(|KeyAt { slot, key, newest }| {
-            put_bytes(key, out);
-            newest.put(out);
-            let at = out.len();
-            out.extend_from_slice(&[0; 4]);
-            states.iter().for_each(|measure| measure.save(slot, out));
-            let length = (out.len() - at - 4) as u32;
-            out[at..at + 4].copy_from_slice(&length.to_le_bytes());
+        keys.take_changed(|key| {
+            write(states, key, out, Save::Changes);
             written += 1;
         });
         written
+    }
+
+    /// Writes all that is known of each key, in pieces of about so many bytes, with how many keys are in each.
+    pub fn save_all(&mut self, piece_bytes: usize, mut piece: impl FnMut(u64, Vec<u8>)) {
+        let Shard { keys, states, .. } = self;
+        let (mut out, mut written) = (Vec::new(), 0);
+        keys.each(|key| {
+            write(states, key, &mut out, Save::All);
+            written += 1;
+            if out.len() >= piece_bytes {
+                piece(std::mem::take(&mut written), std::mem::take(&mut out));
+            }
+        });
+        if written > 0 {
+            piece(written, out);
+        }
+    }
+
+    /// All has been read back.
+    pub fn loaded(&mut self) {
+        self.states.iter_mut().for_each(|measure| measure.loaded());
     }
 
     pub fn active_keys(&self) -> usize {

@@ -58,13 +58,6 @@ impl Keys {
         slot
     }
 
-    /// The slot of a key that is read back; `None` if it is known already.
-    pub fn insert(&mut self, hash: u64, key: &[u8], newest: i64) -> Option<u32> {
-        let slots = &self.slots;
-        let known = self.table.find(hash, |&(h, s)| h == hash && slots[s as usize].key.is(key)).is_some();
-        (!known).then(|| self.find_or_insert(hash, key, newest))
-    }
-
     /// Makes room for so many keys more.
     pub fn reserve(&mut self, more: usize) {
         self.table.reserve(more, |&(h, _)| h);
@@ -87,8 +80,16 @@ impl Keys {
         }
     }
 
+    /// All keys.
+    pub fn each(&self, mut each: impl FnMut(KeyAt<'_>)) {
+        for (slot, state) in self.slots.iter().enumerate().filter(|(_, state)| state.newest != i64::MAX) {
+            each(KeyAt { slot: slot as u32, key: state.key.bytes(), newest: state.newest });
+        }
+    }
+
+    /// The slot of a key whose newest event is at `time` or later.
     #[inline]
-    fn find_or_insert(&mut self, hash: u64, key: &[u8], time: i64) -> u32 {
+    pub fn find_or_insert(&mut self, hash: u64, key: &[u8], time: i64) -> u32 {
         let slots = &mut self.slots;
         let found = self.table.entry(hash, |&(h, s)| h == hash && slots[s as usize].key.is(key), |&(h, _)| h);
         match found {

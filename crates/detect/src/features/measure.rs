@@ -154,6 +154,15 @@ impl Window {
     }
 }
 
+/// What is written of a slot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Save {
+    /// What a reader needs that has all that was written of it before.
+    Changes,
+    /// Everything that is known of it.
+    All,
+}
+
 /// State of one measure (or of several that share a log) for all keys of a shard.
 pub trait Measure: Send {
     /// Applies rows in log order; fills one output per result column of the measure.
@@ -162,9 +171,12 @@ pub trait Measure: Send {
     /// The slot is empty again.
     fn forget(&mut self, slot: u32);
     /// Writes the slot's state, so that [`Measure::load`] makes one of it that gives the same outputs, to the last bit.
-    fn save(&self, slot: u32, out: &mut Vec<u8>);
-    /// Reads it back into an empty slot. Slots are below `slots`.
+    fn save(&mut self, slot: u32, out: &mut Vec<u8>, what: Save);
+    /// Reads back what was written of a slot, one writing after the other in the order in which they were made. Slots are
+    /// below `slots`.
     fn load(&mut self, slots: usize, slot: u32, from: &mut Taker<'_>) -> Result<(), Damaged>;
+    /// All has been read back: nothing that was written before is missing.
+    fn loaded(&mut self) {}
     /// Heap bytes held, about.
     fn bytes(&self) -> usize;
 }
@@ -183,8 +195,7 @@ pub fn load_slot<S: Wire + Default>(states: &mut Vec<S>, slots: usize, slot: u32
     if states.len() < slots {
         states.resize_with(slots, S::default);
     }
-    if let Some(state) = from.take()? {
-        *states.get_mut(slot as usize).ok_or(Damaged)? = state;
-    }
+    let state: Option<S> = from.take()?;
+    *states.get_mut(slot as usize).ok_or(Damaged)? = state.unwrap_or_default();
     Ok(())
 }

@@ -14,9 +14,10 @@
 mod log;
 mod tiles;
 
-use super::measure::{Input, Measure, Output, Row, Values, Window};
+use super::measure::{Input, Measure, Output, Row, Save, Values, Window};
 use log::Log;
 use ouzel_core::wire::{Damaged, Taker, Wire};
+use std::collections::{HashMap, hash_map};
 use tiles::Tiles;
 
 #[cfg(test)]
@@ -55,6 +56,17 @@ pub struct Windows {
     /// `measures.len()` per slot.
     totals: Vec<Total>,
     row: Entry,
+    /// Slots of which only changes have been read back: what is older is not here.
+    in_part: HashMap<u32, Part>,
+}
+
+/// What is known of a log of which only changes have been read back.
+#[derive(Debug, Clone, Copy)]
+struct Part {
+    /// Time of the oldest entry of the whole log.
+    oldest: i64,
+    /// From this time on all entries are here.
+    from: i64,
 }
 
 /// What one row, or all rows of one time, add.
@@ -71,6 +83,10 @@ struct Slot {
     now: i64,
     /// Number after the last log entry at or before `now`: where all windows end.
     end: u32,
+    /// The entries before this number are as they were when they were last written.
+    written: u32,
+    /// It has been written as a whole: the next writing may be of what has changed.
+    is_based: bool,
     /// Present while any measure of this key is tiled.
     tiled: Option<Box<Tiled>>,
 }
@@ -148,6 +164,7 @@ impl Windows {
             sums,
             slots: Vec::new(),
             totals: Vec::new(),
+            in_part: HashMap::new(),
         }
     }
 
@@ -276,9 +293,15 @@ impl Slot {
     #[inline]
     fn add(&mut self, measures: &[WindowMeasure], sum_of_lane: &[Option<usize>], totals: &mut [Total], t: i64, row: &Entry) {
         let at = self.end;
-        if !self.log.merge(at, t, row) {
+        let merged = self.log.merge(at, t, row);
+        if !merged {
             self.log.insert(at, t, row);
             self.end = at.wrapping_add(1);
+        }
+        let touched = if merged { at.wrapping_sub(1) } else { at };
+        let log_end = self.log.end();
+        if log_end.wrapping_sub(touched) > log_end.wrapping_sub(self.written) {
+            self.written = touched;
         }
         for (k, (m, total)) in measures.iter().zip(totals).enumerate() {
             if self.is_tiled(k) {
@@ -384,6 +407,11 @@ impl Tiled {
     }
 }
 
+/// What a writing begins with.
+const NOTHING: u8 = 0;
+const ALL: u8 = 1;
+const CHANGES: u8 = 2;
+
 /// How far ahead of the row at hand its key's state, and then its log, are asked from memory.
 const AHEAD: [usize; 2] = [24, 12];
 
@@ -418,44 +446,94 @@ impl Measure for Windows {
         }
     }
 
-    fn save(&self, slot: u32, out: &mut Vec<u8>) {
-        let state = self.slots.get(slot as usize);
-        state.is_some().put(out);
-        let Some(state) = state else { return };
-        state.now.put(out);
-        state.log.put(out);
-        state.tiled.is_some().put(out);
-        if let Some(tiled) = &state.tiled {
-            tiled.longest_exact.put(out);
-            tiled.tiles.iter().for_each(|tiles| tiles.put(out));
+    /// A log mostly grows at its end: what has changed is its entries from some time on.
+    fn save(&mut self, slot: u32, out: &mut Vec<u8>, what: Save) {
+        let Some(state) = self.slots.get_mut(slot as usize) else { return NOTHING.put(out) };
+        let log = &state.log;
+        let part = match (what, self.in_part.get(&slot)) {
+            (Save::All, part) => part.copied(),
+            (Save::Changes, _) if state.is_based && state.tiled.is_none() => {
+                // More are not written than there are; those dropped since count for nothing.
+                let unwritten = log.end().wrapping_sub(state.written).min(log.len() as u32);
+                let mut first = log.end().wrapping_sub(unwritten);
+                while first != log.begin() && first != log.end() && log.time(first.wrapping_sub(1)) == log.time(first) {
+                    first = first.wrapping_sub(1);
+                }
+                let oldest = if log.len() == 0 { i64::MAX } else { log.time(log.begin()) };
+                Some(Part { oldest, from: if first == log.end() { i64::MAX } else { log.time(first) } })
+            }
+            _ => None,
+        };
+        if let Some(Part { oldest, from }) = part {
+            CHANGES.put(out);
+            (state.now, (oldest, from)).put(out);
+            log.put(log.from(from), out);
+        } else {
+            ALL.put(out);
+            state.now.put(out);
+            log.put(log.begin(), out);
+            state.tiled.is_some().put(out);
+            if let Some(tiled) = &state.tiled {
+                tiled.longest_exact.put(out);
+                tiled.tiles.iter().for_each(|tiles| tiles.put(out));
+            }
+        }
+        if what == Save::Changes {
+            (state.written, state.is_based) = (log.end(), state.tiled.is_none());
         }
     }
 
     /// Totals follow from the log.
     fn load(&mut self, slots: usize, slot: u32, from: &mut Taker<'_>) -> Result<(), Damaged> {
         self.grow(slots);
-        if !from.take::<bool>()? {
-            return Ok(());
-        }
-        let now = from.take()?;
-        let log = Log::take(self.sum_of_lane.len(), self.sums, from)?;
-        let mut state = Slot { end: log.begin(), log, now, tiled: None };
-        if from.take()? {
-            let longest_exact = from.take()?;
-            let tiles = self.measures.iter().map(|_| from.take()).collect::<Result<_, _>>()?;
-            state.tiled = Some(Box::new(Tiled { tiles, longest_exact }));
-        }
         let n = self.measures.len();
-        let totals = self.totals.get_mut(slot as usize * n..).and_then(|all| all.get_mut(..n)).ok_or(Damaged)?;
+        let (lanes, sums) = (self.sum_of_lane.len(), self.sums);
+        let state = self.slots.get_mut(slot as usize).ok_or(Damaged)?;
+        match from.take::<u8>()? {
+            NOTHING => *state = Slot { log: Log::new(lanes, sums), ..Slot::default() },
+            CHANGES => {
+                let (now, (oldest, changed)): (i64, (i64, i64)) = from.take()?;
+                let is_new = !state.is_based && state.log.len() == 0;
+                match self.in_part.entry(slot) {
+                    hash_map::Entry::Occupied(mut part) => {
+                        let from = part.get().from.min(changed);
+                        part.insert(Part { oldest, from });
+                    }
+                    hash_map::Entry::Vacant(place) if is_new => _ = place.insert(Part { oldest, from: changed }),
+                    hash_map::Entry::Vacant(_) => {}
+                }
+                state.log.cut(changed);
+                state.log.drop_through(oldest.saturating_sub(1));
+                state.log.take(from)?;
+                (state.now, state.tiled) = (now, None);
+            }
+            ALL => {
+                *state = Slot { log: Log::new(lanes, sums), now: from.take()?, ..Slot::default() };
+                state.log.take(from)?;
+                self.in_part.remove(&slot);
+                if from.take()? {
+                    let longest_exact = from.take()?;
+                    let tiles = self.measures.iter().map(|_| from.take()).collect::<Result<_, _>>()?;
+                    state.tiled = Some(Box::new(Tiled { tiles, longest_exact }));
+                }
+            }
+            _ => return Err(Damaged),
+        }
+        (state.end, state.written, state.is_based) = (state.log.begin(), state.log.end(), state.tiled.is_none());
+        let totals = &mut self.totals[slot as usize * n..][..n];
         totals.fill(Total::empty(state.end));
+        let now = state.now;
         state.slide_end(&self.measures, &self.sum_of_lane, totals, now);
         for (k, (m, total)) in self.measures.iter().zip(totals).enumerate() {
             if !state.is_tiled(k) {
                 advance(&state.log, m, &self.sum_of_lane, total, now);
             }
         }
-        self.slots[slot as usize] = state;
         Ok(())
+    }
+
+    fn loaded(&mut self) {
+        self.in_part = HashMap::new();
     }
 
     fn bytes(&self) -> usize {

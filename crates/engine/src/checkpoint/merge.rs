@@ -1,14 +1,24 @@
-//! Makes one file of several, so that a key stands in few of them, on a thread of its own.
+//! Makes one file of several, so that a key stands in few of them.
 
 use super::files::{Section, SectionKind, Sections, Writer};
 use super::manifest::{Manifest, StateFile};
 use crate::fault;
-use ouzel_core::wire::{Damaged, Taker, Wire, put_bytes};
+use crate::plan::Plan;
+use ouzel_core::wire::{Damaged, Taker, Wire};
 use ouzel_core::{Error, Kind, Result};
-use std::collections::HashSet;
+use ouzel_detect::features::{SHARDS, Shard};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::thread::JoinHandle;
-use xxhash_rust::xxh3::xxh3_128;
+
+/// Files of which one is to be made.
+pub struct Merge {
+    folder: PathBuf,
+    name: String,
+    of: Vec<StateFile>,
+    /// By group: a key without an event after this is forgotten.
+    dead_at: Vec<i64>,
+    ids_dead_at: i64,
+}
 
 /// A file that takes the place of others.
 pub struct Merged {
@@ -20,98 +30,110 @@ pub struct Merged {
 /// Files that are not worth a merge.
 const FILES_MAX: usize = 6;
 const SECTION_BYTES: usize = 4 << 20;
+/// Bytes of files below which all shards are merged in one pass; a larger merge reads its files once for each few shards, so that
+/// memory stays small.
+const ONE_PASS_BYTES: u64 = 256 << 20;
 
-/// Begins to merge the newest files, if there are many: back to the first that is larger than all after it, so that what is
-/// written again and again stays in proportion to what comes.
-pub fn begin(folder: &Path, manifest: &Manifest, epoch: u64) -> Option<JoinHandle<Result<Merged>>> {
-    let files = &manifest.files;
-    if files.len() <= FILES_MAX {
-        return None;
+impl Merge {
+    /// What is to be merged of a commit's files, if they are many: the newest, back to the first that is larger than all after
+    /// it, so that what is written again and again stays in proportion to what comes.
+    pub fn due(folder: &Path, manifest: &Manifest, epoch: u64) -> Option<Merge> {
+        let files = &manifest.files;
+        if files.len() <= FILES_MAX {
+            return None;
+        }
+        let mut from = files.len() - 1;
+        let mut bytes = files[from].bytes;
+        while from > 0 && (files[from - 1].bytes <= bytes || files.len() - from < FILES_MAX / 2) {
+            from -= 1;
+            bytes += files[from].bytes;
+        }
+        Some(Merge {
+            folder: folder.to_path_buf(),
+            name: format!("{:012}-{epoch}.merged", manifest.commit),
+            of: files[from..].to_vec(),
+            dead_at: manifest.dead_at.clone(),
+            ids_dead_at: manifest.ids_dead_at,
+        })
     }
-    let mut from = files.len() - 1;
-    let mut bytes = files[from].bytes;
-    while from > 0 && (files[from - 1].bytes <= bytes || files.len() - from < FILES_MAX / 2) {
-        from -= 1;
-        bytes += files[from].bytes;
+
+    /// Reads what was written, one file after the other, and writes it as one. The state of a key may lie in several of them, or
+    /// in part in older ones that are not merged.
+    pub fn run(self, plan: &Plan) -> Result<Merged> {
+        let mut out = Out { writer: Writer::create(&self.folder.join(&self.name))?, entries: 0 };
+        let bytes: u64 = self.of.iter().map(|file| file.bytes).sum();
+        let passes = (bytes / ONE_PASS_BYTES + 1).min(SHARDS as u64) as usize;
+        for pass in 0..passes {
+            self.pass(plan, pass * SHARDS / passes..(pass + 1) * SHARDS / passes, pass == 0, &mut out)?;
+        }
+        fault::point("merge-written");
+        let bytes = out.writer.sync()?;
+        let file = StateFile { name: self.name, bytes, entries: out.entries };
+        Ok(Merged { file, of: self.of.into_iter().map(|f| f.name).collect() })
     }
-    let of = files[from..].to_vec();
-    let name = format!("{:012}-{epoch}.merged", manifest.commit);
-    let (folder, dead) = (folder.to_path_buf(), Dead { keys: manifest.dead_at.clone(), ids: manifest.ids_dead_at });
-    Some(std::thread::spawn(move || merge(folder, name, of, dead)))
-}
 
-/// Up to when what is written is forgotten.
-struct Dead {
-    keys: Vec<i64>,
-    ids: i64,
-}
-
-fn merge(folder: PathBuf, name: String, of: Vec<StateFile>, dead: Dead) -> Result<Merged> {
-    let mut writer = Writer::create(&folder.join(&name))?;
-    let mut seen: HashSet<(u32, u128)> = HashSet::new();
-    let mut open: Vec<Section> = Vec::new();
-    let mut entries = 0;
-    // What was written last of a key is read first.
-    for file in of.iter().rev() {
-        let mut sections = Sections::open(&folder.join(&file.name), file.bytes)?;
-        while let Some(section) = sections.next()? {
-            let out = section_of(&mut open, section.kind);
+    fn pass(&self, plan: &Plan, shards: Range<usize>, ids: bool, out: &mut Out) -> Result<()> {
+        let mut groups: Vec<Vec<_>> = plan.groups.iter().map(|g| shards.clone().map(|_| g.group.shard()).collect()).collect();
+        for file in &self.of {
             let damaged = |_: Damaged| Error::new(Kind::Data, format!("`{}` cannot be read", file.name));
-            match section.kind {
-                SectionKind::Ids => {
-                    let mut rest = Taker(&section.payload);
-                    while !rest.is_empty() {
-                        let taken: (u128, i64) = rest.take().map_err(damaged)?;
-                        if taken.1 > dead.ids {
-                            taken.put(&mut out.payload);
-                            out.entries += 1;
+            let mut sections = Sections::open(&self.folder.join(&file.name), file.bytes)?;
+            while let Some(section) = sections.next()? {
+                match section.kind {
+                    SectionKind::Ids if ids => out.write(self.living(&section.payload).map_err(damaged)?)?,
+                    SectionKind::Ids => {}
+                    SectionKind::Keys(group) => {
+                        let Some((plan, into)) = plan.groups.get(group as usize).zip(groups.get_mut(group as usize)) else {
+                            continue;
+                        };
+                        let dead_at = self.dead_at.get(group as usize).copied().unwrap_or(i64::MIN);
+                        let found = plan.group.find(Taker(&section.payload)).map_err(damaged)?;
+                        for (shard, into) in shards.clone().zip(into) {
+                            plan.group.load(into, &found[shard], dead_at).map_err(damaged)?;
                         }
                     }
                 }
-                SectionKind::Keys(group) => {
-                    let dead_at = dead.keys.get(group as usize).copied().unwrap_or(i64::MIN);
-                    let mut rest = Taker(&section.payload);
-                    while !rest.is_empty() {
-                        let wanted = |key: &[u8], newest: i64| newest > dead_at && seen.insert((group, xxh3_128(key)));
-                        copy_entry(&mut rest, wanted, out).map_err(damaged)?;
-                    }
-                }
-            }
-            if out.payload.len() > SECTION_BYTES {
-                writer.write(out)?;
-                entries += out.entries;
-                (out.entries, out.payload) = (0, Vec::new());
             }
         }
+        for (group, shards) in groups.into_iter().enumerate() {
+            for mut shard in shards {
+                out.save(SectionKind::Keys(group as u32), &mut shard)?;
+            }
+        }
+        Ok(())
     }
-    for section in open.iter().filter(|s| s.entries > 0) {
-        writer.write(section)?;
-        entries += section.entries;
+
+    fn living(&self, payload: &[u8]) -> Result<Section, Damaged> {
+        let mut section = Section { kind: SectionKind::Ids, entries: 0, payload: Vec::new() };
+        let mut rest = Taker(payload);
+        while !rest.is_empty() {
+            let taken: (u128, i64) = rest.take()?;
+            if taken.1 > self.ids_dead_at {
+                taken.put(&mut section.payload);
+                section.entries += 1;
+            }
+        }
+        Ok(section)
     }
-    fault::point("merge-written");
-    let bytes = writer.sync()?;
-    Ok(Merged { file: StateFile { name, bytes, entries }, of: of.into_iter().map(|f| f.name).collect() })
 }
 
-fn section_of(open: &mut Vec<Section>, kind: SectionKind) -> &mut Section {
-    let at = open.iter().position(|s| s.kind == kind).unwrap_or_else(|| {
-        open.push(Section { kind, entries: 0, payload: Vec::new() });
-        open.len() - 1
-    });
-    &mut open[at]
+struct Out {
+    writer: Writer,
+    entries: u64,
 }
 
-/// Copies one entry of `Shard::save`, if its key is wanted.
-fn copy_entry(rest: &mut Taker<'_>, wanted: impl FnOnce(&[u8], i64) -> bool, out: &mut Section) -> Result<(), Damaged> {
-    let (key, newest): (&[u8], i64) = (rest.bytes()?, rest.take()?);
-    let length = u32::from_le_bytes(rest.array()?);
-    let state = rest.slice(length as usize)?;
-    if wanted(key, newest) {
-        put_bytes(key, &mut out.payload);
-        newest.put(&mut out.payload);
-        out.payload.extend_from_slice(&length.to_le_bytes());
-        out.payload.extend_from_slice(state);
-        out.entries += 1;
+impl Out {
+    fn write(&mut self, section: Section) -> Result<()> {
+        self.entries += section.entries;
+        if section.entries > 0 { self.writer.write(&section) } else { Ok(()) }
     }
-    Ok(())
+
+    fn save(&mut self, kind: SectionKind, shard: &mut Shard) -> Result<()> {
+        let mut result = Ok(());
+        shard.save_all(SECTION_BYTES, |entries, payload| {
+            if result.is_ok() {
+                result = self.write(Section { kind, entries, payload });
+            }
+        });
+        result
+    }
 }

@@ -36,7 +36,7 @@ pub fn restore(
         .ok_or_else(|| Error::new(Kind::Data, format!("the clock in `{}` cannot be read", manifest.file_name())))?;
     let mut restored =
         Restored { shards: plan.groups.iter().map(|g| (0..SHARDS).map(|_| g.group.shard()).collect()).collect(), clock };
-    for file in manifest.files.iter().rev() {
+    for file in &manifest.files {
         let damaged = |_: Damaged| Error::new(Kind::Data, format!("`{}` cannot be read", folder.join(&file.name).display()));
         let mut sections = Sections::open(&folder.join(&file.name), file.bytes)?;
         loop {
@@ -66,6 +66,7 @@ pub fn restore(
             }
         }
     }
+    restored.shards.iter_mut().flatten().for_each(Shard::loaded);
     Ok(restored)
 }
 

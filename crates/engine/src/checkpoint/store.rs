@@ -2,7 +2,7 @@
 
 use super::files::{Section, Writer};
 use super::manifest::{Manifest, StateFile};
-use super::merge;
+use super::merge::{Merge, Merged};
 use crate::fault;
 use ouzel_core::error::ResultExt;
 use ouzel_core::{Error, Kind, Result};
@@ -10,7 +10,6 @@ use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{ErrorKind, Read, Seek, Write};
 use std::path::{Path, PathBuf};
-use std::thread::JoinHandle;
 
 /// Commits that are kept: the last, and some to fall back on where it is damaged.
 const KEPT_COMMITS: usize = 3;
@@ -26,9 +25,18 @@ pub struct Store {
     commit: u64,
     /// Oldest first; which of their files are still needed follows from them.
     kept: Vec<Manifest>,
-    merging: Option<JoinHandle<Result<merge::Merged>>>,
-    /// No further merge is tried: one has failed, and more files only take longer to read.
-    merge_failed: bool,
+    merging: Merging,
+}
+
+/// At most one merge at a time.
+#[derive(Default)]
+enum Merging {
+    #[default]
+    Idle,
+    UnderWay,
+    Done(Merged),
+    /// No other is tried: more files only take longer to read.
+    Failed,
 }
 
 /// A store and what it holds.
@@ -78,8 +86,7 @@ impl Store {
             epoch,
             commit: newest,
             kept,
-            merging: None,
-            merge_failed: false,
+            merging: Merging::Idle,
         };
         Ok(Opened { store, commits, damaged })
     }
@@ -96,7 +103,7 @@ impl Store {
     /// Makes a commit of the sections and of what the manifest says besides; `manifest.files` are those it builds on.
     /// [`Kind::Conflict`]: another process has taken over.
     pub fn commit(&mut self, mut manifest: Manifest, sections: &[Section]) -> Result<Manifest> {
-        self.take_merged(&mut manifest)?;
+        self.take_merged(&mut manifest);
         let commit = self.commit + 1;
         if sections.iter().any(|s| s.entries > 0) {
             let name = format!("{commit:012}-{}.delta", self.epoch);
@@ -121,24 +128,31 @@ impl Store {
         self.commit = commit;
         self.kept.push(manifest.clone());
         self.remove_old();
-        // The first commit of a process only fences: what is swept after it must not be a merge on its way.
-        if self.merging.is_none() && !self.merge_failed && !sections.is_empty() {
-            self.merging = merge::begin(&self.folder, &manifest, self.epoch);
-        }
         Ok(manifest)
     }
 
-    /// What was merged meanwhile takes the place of what it was made of.
-    fn take_merged(&mut self, manifest: &mut Manifest) -> Result<()> {
-        let Some(merging) = self.merging.take_if(|merging| merging.is_finished()) else { return Ok(()) };
-        let Ok(merged) = merging.join().map_err(|_| Error::internal("merging state panicked"))? else {
-            self.merge_failed = true;
-            return Ok(());
-        };
-        let at = manifest.files.iter().position(|file| merged.of.first() == Some(&file.name));
-        let Some(at) = at else { return Ok(()) };
-        manifest.files.splice(at..at + merged.of.len(), [merged.file]);
-        Ok(())
+    /// A merge that should be made of what the last commit names; its result is for [`Store::merged`].
+    pub fn merge_due(&mut self) -> Option<Merge> {
+        let Merging::Idle = self.merging else { return None };
+        let due = self.kept.last().and_then(|manifest| Merge::due(&self.folder, manifest, self.epoch));
+        if due.is_some() {
+            self.merging = Merging::UnderWay;
+        }
+        due
+    }
+
+    /// The next commit names the merged file in place of those it was made of.
+    pub fn merged(&mut self, result: Result<Merged>) {
+        self.merging = result.map_or(Merging::Failed, Merging::Done);
+    }
+
+    fn take_merged(&mut self, manifest: &mut Manifest) {
+        let Merging::Done(_) = self.merging else { return };
+        if let Merging::Done(merged) = std::mem::take(&mut self.merging)
+            && let Some(at) = manifest.files.iter().position(|file| merged.of.first() == Some(&file.name))
+        {
+            manifest.files.splice(at..at + merged.of.len(), [merged.file]);
+        }
     }
 
     /// False if there is a commit of this number already.
@@ -192,15 +206,6 @@ impl Store {
             }
         }
         Ok(())
-    }
-}
-
-impl Drop for Store {
-    /// The lock is not given back while a merge still writes.
-    fn drop(&mut self) {
-        if let Some(merging) = self.merging.take() {
-            let _ = merging.join();
-        }
     }
 }
 

@@ -4,7 +4,7 @@
 //! in them: one cut through the log. Everything else (syncing, the commit itself, publishing) is done by a thread of its own.
 
 use super::{Running, Writing};
-use crate::checkpoint::{JournalLengths, Manifest, Section, SectionKind, SinkState, Store, to_hex};
+use crate::checkpoint::{JournalLengths, Manifest, Merge, Merged, Section, SectionKind, SinkState, Store, to_hex};
 use crate::fault;
 use crate::summary::PipelineSummary;
 use ouzel_core::clock::Stopwatch;
@@ -61,12 +61,16 @@ pub(super) struct Pace {
     /// Microseconds that the last cut took.
     cost: AtomicU64,
     threads: u64,
+    /// Commits begun.
+    begun: AtomicU64,
     /// A commit is being made.
     under_way: AtomicBool,
 }
 
-/// Work per thread between commits.
+/// Work per thread between commits; the first comes sooner and each next one later, so that a run that is killed again and again
+/// gets on all the same.
 const WORK_US: u64 = 500_000;
+const FIRST_WORK_US: u64 = 50_000;
 /// A cut takes at most one part in so many of the work.
 const WORK_PER_CUT: u64 = 16;
 const WORK_US_MAX: u64 = 10_000_000;
@@ -81,6 +85,7 @@ impl Pace {
             since: Mutex::new(Stopwatch::start()),
             cost: AtomicU64::new(0),
             threads: threads as u64,
+            begun: AtomicU64::new(0),
             under_way: AtomicBool::new(false),
         }
     }
@@ -97,11 +102,13 @@ impl Pace {
         if self.under_way.load(Relaxed) {
             return false;
         }
-        let work = (self.cost.load(Relaxed) * WORK_PER_CUT).clamp(WORK_US, WORK_US_MAX) * self.threads;
+        let at_first = FIRST_WORK_US << self.begun.load(Relaxed).min(10);
+        let work = (self.cost.load(Relaxed) * WORK_PER_CUT).clamp(at_first.min(WORK_US), WORK_US_MAX) * self.threads;
         let mut since = self.since.lock().unwrap_or_else(PoisonError::into_inner);
         let due = self.each_batch || self.busy.load(Relaxed) >= work || since.seconds() >= WAIT_S;
         if due {
             self.under_way.store(true, Relaxed);
+            self.begun.fetch_add(1, Relaxed);
             self.busy.store(0, Relaxed);
             *since = Stopwatch::start();
         }
@@ -163,6 +170,19 @@ impl Cut {
         Ok(sections)
     }
 
+    /// All threads are done: gives the groups' state, with some threads of its own.
+    pub fn last(&self, running: &Running<'_>, threads: usize) -> Result<Vec<Section>> {
+        self.announce(u64::MAX - 1);
+        self.lock().may_begin = true;
+        std::thread::scope(|scope| {
+            for _ in 1..threads {
+                scope.spawn(|| self.help(self.lock(), running));
+            }
+            self.help(self.lock(), running)
+        })?;
+        Ok(std::mem::take(&mut self.lock().sections))
+    }
+
     fn help<'a>(&'a self, mut work: MutexGuard<'a, Work>, running: &Running<'_>) -> Result<()> {
         let shards: Vec<_> =
             running.groups.iter().enumerate().flat_map(|(g, shards)| shards.iter().map(move |s| (g, s))).collect();
@@ -204,6 +224,14 @@ impl Lasting {
             // Nobody listens only where the run has failed.
             let _ = requests.send(request);
         }
+    }
+
+    pub fn merge_due(&self) -> Option<Merge> {
+        self.store.lock().unwrap_or_else(PoisonError::into_inner).merge_due()
+    }
+
+    pub fn merged(&self, result: Result<Merged>) {
+        self.store.lock().unwrap_or_else(PoisonError::into_inner).merged(result);
     }
 
     pub fn cut_took(&self, seconds: f64) {

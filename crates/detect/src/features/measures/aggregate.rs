@@ -9,7 +9,7 @@ mod statistics;
 mod tests;
 
 use super::ordered::BlockList;
-use crate::features::measure::{Input, Measure, Output, OutputType, Row, Window};
+use crate::features::measure::{Input, Measure, Output, OutputType, Row, Save, Window};
 use crate::features::measure::{load_slot, save_slot};
 use ouzel_core::limits::TILES_PER_WINDOW;
 use ouzel_core::wire::{Damaged, Taker, Wire};
@@ -91,7 +91,7 @@ impl<S: Statistic> Measure for Windowed<S> {
         }
     }
 
-    fn save(&self, slot: u32, out: &mut Vec<u8>) {
+    fn save(&mut self, slot: u32, out: &mut Vec<u8>, _: Save) {
         save_slot(&self.slots, slot, out);
     }
 

@@ -10,7 +10,7 @@ use super::multiset::sorted::Sorted;
 use super::multiset::{Multiset, Total, View, counted_id};
 use super::sketch::hll::Hll;
 use super::sketch::{Nothing, Tiles};
-use crate::features::measure::{Input, Measure, Output, OutputType, Row, Window};
+use crate::features::measure::{Input, Measure, Output, OutputType, Row, Save, Window};
 use crate::features::measure::{load_slot, save_slot};
 use ouzel_core::wire::{Damaged, Taker, Wire};
 use std::collections::BTreeMap;
@@ -91,7 +91,7 @@ impl Measure for Distinct {
         }
     }
 
-    fn save(&self, slot: u32, out: &mut Vec<u8>) {
+    fn save(&mut self, slot: u32, out: &mut Vec<u8>, _: Save) {
         save_slot(&self.slots, slot, out);
         if let Some(events) = &self.events {
             events.save(slot, out);

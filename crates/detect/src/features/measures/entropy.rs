@@ -2,7 +2,7 @@
 
 use super::multiset::{Contents, Multiset, Tally, View, counted_id};
 use super::sketch::counts::{Counts, Histogram};
-use crate::features::measure::{Input, Measure, Output, OutputType, Row, Window};
+use crate::features::measure::{Input, Measure, Output, OutputType, Row, Save, Window};
 use ouzel_core::wire::{Damaged, Taker};
 
 /// Shannon entropy, in bits, of the frequencies of the values in the window: 0 for a single value, 3 for eight
@@ -42,7 +42,7 @@ impl Measure for Entropy {
         self.events.forget(slot);
     }
 
-    fn save(&self, slot: u32, out: &mut Vec<u8>) {
+    fn save(&mut self, slot: u32, out: &mut Vec<u8>, _: Save) {
         self.events.save(slot, out);
     }
 

@@ -7,7 +7,7 @@
 mod tests;
 
 use super::ordered::{BlockList, Monoid};
-use crate::features::measure::{Input, Measure, Output, Row, Values, Window};
+use crate::features::measure::{Input, Measure, Output, Row, Save, Values, Window};
 use crate::features::measure::{load_slot, save_slot};
 use ouzel_core::wire::{Damaged, Taker, Wire};
 
@@ -64,7 +64,7 @@ impl Measure for Ewma {
         }
     }
 
-    fn save(&self, slot: u32, out: &mut Vec<u8>) {
+    fn save(&mut self, slot: u32, out: &mut Vec<u8>, _: Save) {
         save_slot(&self.slots, slot, out);
     }
 

@@ -3,7 +3,7 @@
 use super::multiset::hash;
 use super::multiset::sorted::Sorted;
 use super::sketch::{Sketch, Tiles, insert_tight, reserved};
-use crate::features::measure::{Input, Measure, Output, OutputType, Row, Values, Window};
+use crate::features::measure::{Input, Measure, Output, OutputType, Row, Save, Values, Window};
 use crate::features::measure::{load_slot, save_slot};
 use ouzel_core::wire::{Damaged, Taker, Wire};
 use std::collections::BTreeSet;
@@ -56,7 +56,7 @@ impl Measure for FirstSeen {
         }
     }
 
-    fn save(&self, slot: u32, out: &mut Vec<u8>) {
+    fn save(&mut self, slot: u32, out: &mut Vec<u8>, _: Save) {
         save_slot(&self.slots, slot, out);
     }
 

@@ -6,7 +6,7 @@
 #[cfg(test)]
 mod tests;
 
-use crate::features::measure::{Input, Measure, Output, OutputType, Row, Values, Window};
+use crate::features::measure::{Input, Measure, Output, OutputType, Row, Save, Values, Window};
 use crate::features::measure::{load_slot, save_slot};
 use ouzel_core::wire::{Damaged, Taker, Wire};
 use std::collections::VecDeque;
@@ -68,7 +68,7 @@ impl<V: Remembered> Measure for Previous<V> {
         }
     }
 
-    fn save(&self, slot: u32, out: &mut Vec<u8>) {
+    fn save(&mut self, slot: u32, out: &mut Vec<u8>, _: Save) {
         save_slot(&self.slots, slot, out);
     }
 

@@ -123,15 +123,15 @@ impl<C: Contents, S: Sketch<Item = C::Item>> Multiset<C, S> {
     pub fn load(&mut self, slots: usize, slot: u32, from: &mut Taker<'_>) -> Result<(), Damaged> {
         self.grow(slots);
         let state = match from.take::<u8>()? {
-            0 => return Ok(()),
+            0 => None,
             1 => {
                 let mut contents = C::default();
-                State::Exact(Log::load(&mut contents, from)?, contents)
+                Some(State::Exact(Log::load(&mut contents, from)?, contents))
             }
-            2 => State::Tiles(from.take()?),
+            2 => Some(State::Tiles(from.take()?)),
             _ => return Err(Damaged),
         };
-        *self.slots.get_mut(slot as usize).ok_or(Damaged)? = Some(Box::new(state));
+        *self.slots.get_mut(slot as usize).ok_or(Damaged)? = state.map(Box::new);
         Ok(())
     }
 

@@ -3,7 +3,7 @@
 use super::multiset::sorted::Sorted;
 use super::multiset::{Contents, Multiset, View};
 use super::sketch::buckets::{self, Buckets};
-use crate::features::measure::{Input, Measure, Output, OutputType, Row, Values, Window};
+use crate::features::measure::{Input, Measure, Output, OutputType, Row, Save, Values, Window};
 use ouzel_core::wire::{Damaged, Taker};
 
 /// The quantile `q` of the numbers in the window, between its two neighbours in proportion, as `quantile_cont` of SQL
@@ -51,7 +51,7 @@ impl Measure for Quantile {
         self.events.forget(slot);
     }
 
-    fn save(&self, slot: u32, out: &mut Vec<u8>) {
+    fn save(&mut self, slot: u32, out: &mut Vec<u8>, _: Save) {
         self.events.save(slot, out);
     }
 

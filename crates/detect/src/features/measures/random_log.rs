@@ -1,7 +1,7 @@
 //! Random logs for property tests of measures: ties, late rows, rows far ahead, quiet times, rows not counted, several
 //! keys; and what every measure promises of them, whatever it measures.
 
-use crate::features::measure::{Input, Measure, Output, OutputType, Row, Values, Window};
+use crate::features::measure::{Input, Measure, Output, OutputType, Row, Save, Values, Window};
 use arrow_array::StringViewArray;
 use arrow_buffer::BooleanBuffer;
 use ouzel_core::wire::Taker;
@@ -101,7 +101,7 @@ pub fn outputs(
                 newest[event.slot as usize] = newest[event.slot as usize].max(event.time);
             }
             if resume {
-                measure = written_and_read(measure.as_ref(), make());
+                measure = written_and_read(measure.as_mut(), make());
             }
             let Some(last) = batch.last().filter(|last| forget && last.forget) else { continue };
             for (slot, newest) in newest.iter().enumerate() {
@@ -123,11 +123,11 @@ pub fn outputs(
 }
 
 /// A measure made of what another wrote. The slots are read in another order than they have.
-pub fn written_and_read(measure: &dyn Measure, mut fresh: Box<dyn Measure>) -> Box<dyn Measure> {
+pub fn written_and_read(measure: &mut dyn Measure, mut fresh: Box<dyn Measure>) -> Box<dyn Measure> {
     let slots = 5;
     for slot in (0..slots as u32).rev() {
         let mut bytes = Vec::new();
-        measure.save(slot, &mut bytes);
+        measure.save(slot, &mut bytes, Save::All);
         let mut from = Taker(&bytes);
         fresh.load(slots, slot, &mut from).expect("sound");
         assert!(from.is_empty(), "{} bytes are left", from.0.len());

@@ -2,7 +2,7 @@
 
 use super::multiset::{Multiset, Tally, View, counted_id};
 use super::sketch::counts::Counts;
-use crate::features::measure::{Input, Measure, Output, OutputType, Row, Window};
+use crate::features::measure::{Input, Measure, Output, OutputType, Row, Save, Window};
 use ouzel_core::wire::{Damaged, Taker};
 
 /// Events in the window with the value of this event, over all counted events in it: a number in (0, 1]. Null for an
@@ -44,7 +44,7 @@ impl Measure for Share {
         self.events.forget(slot);
     }
 
-    fn save(&self, slot: u32, out: &mut Vec<u8>) {
+    fn save(&mut self, slot: u32, out: &mut Vec<u8>, _: Save) {
         self.events.save(slot, out);
     }
 

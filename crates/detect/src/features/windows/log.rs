@@ -168,10 +168,27 @@ impl Log {
         (0..self.len).map(|i| self.begin.wrapping_add(i))
     }
 
-    pub fn put(&self, out: &mut Vec<u8>) {
-        self.len.put(out);
+    /// The number of the first entry at or after time `t`.
+    pub fn from(&self, t: i64) -> u32 {
+        let (mut low, mut high) = (0, self.len);
+        while low < high {
+            let middle = low + (high - low) / 2;
+            if self.time(self.begin.wrapping_add(middle)) < t { low = middle + 1 } else { high = middle }
+        }
+        self.begin.wrapping_add(low)
+    }
+
+    /// Drops the entries at or after time `t`.
+    pub fn cut(&mut self, t: i64) {
+        self.len = self.from(t).wrapping_sub(self.begin);
+    }
+
+    /// Writes the entries from number `first` on.
+    pub fn put(&self, first: u32, out: &mut Vec<u8>) {
+        let len = self.end().wrapping_sub(first);
+        len.put(out);
         let mut before = 0i64;
-        for number in self.numbers() {
+        for number in (0..len).map(|i| first.wrapping_add(i)) {
             let entry = &self.words[self.at(number)..][..self.stride()];
             (entry[0] as i64).wrapping_sub(before).put(out);
             before = entry[0] as i64;
@@ -180,16 +197,18 @@ impl Log {
         }
     }
 
-    pub fn take(lanes: usize, sums: usize, from: &mut Taker<'_>) -> Result<Log, Damaged> {
-        let mut log = Log::new(lanes, sums);
-        let len = from.count()?;
-        if len == 0 {
-            return Ok(log);
+    /// Appends entries that were written.
+    pub fn take(&mut self, from: &mut Taker<'_>) -> Result<(), Damaged> {
+        let more = from.count()?;
+        let len = self.len as usize + more;
+        if len > self.words.len() / self.stride() {
+            self.resize(len.max(FIRST_ENTRIES));
         }
-        log.resize(len.max(FIRST_ENTRIES));
-        let (stride, count_words) = (log.stride(), log.count_words());
+        let (stride, count_words) = (self.stride(), self.count_words());
         let mut time = 0i64;
-        for entry in log.words.chunks_exact_mut(stride).take(len) {
+        for _ in 0..more {
+            let at = self.at(self.end());
+            let entry = &mut self.words[at..at + stride];
             time = time.wrapping_add(from.take()?);
             entry[0] = time as u64;
             for counts in &mut entry[1..][..count_words] {
@@ -198,9 +217,11 @@ impl Log {
             for sum in &mut entry[1 + count_words..] {
                 *sum = from.take::<i64>()? as u64;
             }
+            self.len += 1;
         }
-        log.len = len as u32;
-        log.oldest = log.words[0] as i64;
-        Ok(log)
+        if self.len > 0 {
+            self.oldest = self.time(self.begin);
+        }
+        Ok(())
     }
 }

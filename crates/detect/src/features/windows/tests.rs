@@ -27,6 +27,7 @@ fn measures(lateness: i64, exact_up_to: usize) -> Vec<WindowMeasure> {
 fn run(events: &[Event], cuts: &[usize], lateness: i64, exact_up_to: usize, forget: bool, resume: bool) -> Vec<[Option<i64>; 4]> {
     let mut windows = Windows::new(&[false, true], measures(lateness, exact_up_to));
     let mut newest = [i64::MIN; 3];
+    let mut written: Vec<Vec<Vec<u8>>> = vec![Vec::new(); 3];
     let mut out = Vec::new();
     let mut bounds: Vec<usize> = cuts.iter().map(|c| c % (events.len() + 1)).chain([0, events.len()]).collect();
     bounds.sort_unstable();
@@ -50,14 +51,14 @@ fn run(events: &[Event], cuts: &[usize], lateness: i64, exact_up_to: usize, forg
             [Input { counted: None, values: Values::None }, Input { counted: Some(&hits), values: Values::Int(&values) }];
         let mut outputs: Vec<Output> = (0..4).map(|_| Output::new(super::super::measure::OutputType::Int, part.len())).collect();
         windows.apply(3, &rows, &inputs, &mut outputs);
-        if resume {
-            let mut read = Windows::new(&[false, true], measures(lateness, exact_up_to));
-            for slot in [2, 0, 1] {
-                let mut bytes = Vec::new();
-                windows.save(slot, &mut bytes);
-                read.load(3, slot, &mut Taker(&bytes)).expect("sound");
-            }
-            windows = read;
+        for slot in [2, 0, 1].into_iter().filter(|_| resume) {
+            let mut bytes = Vec::new();
+            windows.save(slot, &mut bytes, Save::Changes);
+            written[slot as usize].push(bytes);
+        }
+        if resume && !part.is_empty() {
+            windows = read(&merged(&written, part.len(), lateness, exact_up_to), lateness, exact_up_to);
+            windows.loaded();
         }
         for e in part {
             newest[e.slot as usize] = newest[e.slot as usize].max(e.time);
@@ -70,6 +71,35 @@ fn run(events: &[Event], cuts: &[usize], lateness: i64, exact_up_to: usize, forg
         }
     }
     out
+}
+
+/// Windows of what was written of each slot, one after the other.
+fn read(written: &[Vec<Vec<u8>>], lateness: i64, exact_up_to: usize) -> Windows {
+    let mut windows = Windows::new(&[false, true], measures(lateness, exact_up_to));
+    for (slot, writings) in written.iter().enumerate() {
+        for bytes in writings {
+            let mut from = Taker(bytes);
+            windows.load(3, slot as u32, &mut from).expect("sound");
+            assert!(from.is_empty());
+        }
+    }
+    windows
+}
+
+/// The same, with some of the writings made one.
+fn merged(written: &[Vec<Vec<u8>>], by: usize, lateness: i64, exact_up_to: usize) -> Vec<Vec<Vec<u8>>> {
+    let one = |slot: usize, writings: &Vec<Vec<u8>>| {
+        let from = by % writings.len();
+        let to = (from + 1 + by % 3).min(writings.len());
+        let mut alone = vec![Vec::new(); 3];
+        alone[slot] = writings[from..to].to_vec();
+        let mut bytes = Vec::new();
+        read(&alone, lateness, exact_up_to).save(slot as u32, &mut bytes, Save::All);
+        let mut all = writings.clone();
+        all.splice(from..to, [bytes]);
+        all
+    };
+    written.iter().enumerate().map(|(slot, writings)| one(slot, writings)).collect()
 }
 
 fn model(events: &[Event]) -> Vec<[Option<i64>; 4]> {

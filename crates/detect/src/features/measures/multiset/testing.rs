@@ -195,7 +195,7 @@ impl Subject {
             }
             results.extend(self.apply_batch(measure.as_mut(), batch, newest.len()));
             if resume {
-                measure = written_and_read(measure.as_ref(), (self.make)(case.window));
+                measure = written_and_read(measure.as_mut(), (self.make)(case.window));
             }
             for (slot, newest) in newest.iter().enumerate() {
                 let sometimes = (results.len() + slot).is_multiple_of(2);
