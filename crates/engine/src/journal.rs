@@ -44,10 +44,11 @@ struct Lazy {
 
 impl Journal {
     /// `folder`: of the pipeline's state. `keep`: bytes of what earlier runs set aside; what lies behind them is cut off.
-    pub fn open(folder: &Path, keep: JournalLengths) -> Result<Journal> {
+    /// `take_over`: another process may still write to them.
+    pub fn open(folder: &Path, keep: JournalLengths, take_over: bool) -> Result<Journal> {
         Ok(Journal {
-            quarantine: Lazy::open(folder.join("quarantine.ndjson"), keep.quarantine)?,
-            dead_letters: Lazy::open(folder.join("dead_letters.ndjson"), keep.dead_letters)?,
+            quarantine: Lazy::open(folder.join("quarantine.ndjson"), keep.quarantine, take_over)?,
+            dead_letters: Lazy::open(folder.join("dead_letters.ndjson"), keep.dead_letters, take_over)?,
         })
     }
 
@@ -97,13 +98,17 @@ impl Journal {
 }
 
 impl Lazy {
-    fn open(path: PathBuf, keep: u64) -> Result<Lazy> {
+    fn open(path: PathBuf, keep: u64, take_over: bool) -> Result<Lazy> {
         let doing = || format!("opening `{}`", path.display());
         if keep == 0 {
             return match std::fs::remove_file(&path) {
                 Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(e).doing(doing),
                 _ => Ok(Lazy { path, file: None, bytes: 0 }),
             };
+        }
+        if take_over {
+            let new = path.with_extension("taken-over");
+            std::fs::copy(&path, &new).and_then(|_| std::fs::rename(&new, &path)).doing(doing)?;
         }
         let mut file = File::options().write(true).open(&path).doing(doing)?;
         let bytes = file.metadata().doing(doing)?.len();

@@ -34,6 +34,8 @@ pub struct SinkContext {
     /// Part of every id.
     pub generation: u32,
     pub start: Start,
+    /// Another process may still write.
+    pub take_over: bool,
     /// The terminal shows colours.
     pub colour: bool,
 }
@@ -115,7 +117,7 @@ impl SinkConfig {
 
     pub fn open(self, context: &SinkContext, schema: SchemaRef) -> Result<Box<dyn Sink>> {
         match self {
-            SinkConfig::File(sink) => sink.open(&context.root, schema, context.position()),
+            SinkConfig::File(sink) => sink.open(&context.root, schema, context.position(), context.take_over),
             SinkConfig::Lake(sink) => {
                 let commits = match &context.start {
                     Start::ForOnce => Commits::Own,

@@ -296,9 +296,12 @@ impl<'a> Running<'a> {
         let last = if self.broken() { Ok(()) } else { self.commit_rest(threads) };
         let mut error = self.failure.into_inner().unwrap_or_else(PoisonError::into_inner).or(last.err());
         let Writing { sinks, journal, mut summary, counts, decisions } = self.output.into_inner();
-        for mut sink in sinks {
-            if let Err(e) = sink.close() {
-                error.get_or_insert(e);
+        // Where a run goes on from the last commit, what is behind it is not finished; and another process may have taken over.
+        if self.lasting.is_none() || error.is_none() {
+            for mut sink in sinks {
+                if let Err(e) = sink.close() {
+                    error.get_or_insert(e);
+                }
             }
         }
         match journal.close() {

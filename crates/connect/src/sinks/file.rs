@@ -1,7 +1,7 @@
 //! Writes rows to a file: NDJSON, CSV or Parquet.
 
 use super::parquet_file::ParquetFile;
-use super::text_file::TextFile;
+use super::text_file::{Keep, TextFile};
 use arrow_schema::SchemaRef;
 use ouzel_core::{Error, Report, Result, Sink, Spanned};
 use schemars::JsonSchema;
@@ -68,8 +68,8 @@ impl FileSink {
     }
 
     /// `root`: the project directory. `position`: go on from where an earlier run of this sink was, instead of replacing
-    /// what it wrote.
-    pub fn open(self, root: &Path, schema: SchemaRef, position: Option<&str>) -> Result<Box<dyn Sink>> {
+    /// what it wrote. `take_over`: that run may not have ended.
+    pub fn open(self, root: &Path, schema: SchemaRef, position: Option<&str>, take_over: bool) -> Result<Box<dyn Sink>> {
         let path = root.join(self.path.as_str());
         let format =
             self.resolved_format().ok_or_else(|| Error::config(format!("the format of `{}` is not known", *self.path)))?;
@@ -78,7 +78,12 @@ impl FileSink {
             FileFormat::Ndjson | FileFormat::Csv => {
                 // A pipe or a device has no position.
                 let length = |position: &str| serde_json::from_str::<serde_json::Value>(position).ok()?["length"].as_u64();
-                let keep = position.map(|position| length(position).unwrap_or(0));
+                let keep = match position.map(|position| length(position).unwrap_or(0)) {
+                    None if take_over => Keep::BytesOfAnother(0),
+                    None => Keep::Nothing,
+                    Some(n) if take_over => Keep::BytesOfAnother(n),
+                    Some(n) => Keep::Bytes(n),
+                };
                 Box::new(TextFile::open(path, schema, format == FileFormat::Csv, self.resolved_compression(), keep)?)
             }
         })

@@ -25,7 +25,7 @@ fn rows(from: i64) -> RecordBatch {
 fn write(root: &Path, path: &str, position: Option<&str>, batches: &[RecordBatch]) -> String {
     let (config, problems) = config(&format!("path: {path}"));
     assert_eq!(problems, "");
-    let mut sink = config.open(root, rows(0).schema(), position).unwrap();
+    let mut sink = config.open(root, rows(0).schema(), position, false).unwrap();
     let mut encoder = sink.encoder().unwrap();
     for batch in batches {
         sink.write(encoder.encode(batch).unwrap()).unwrap();
@@ -86,7 +86,7 @@ fn compressed_files_can_be_appended_to() {
 fn parquet_appears_when_complete() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.parquet");
-    let mut sink = config("path: a.parquet").0.open(folder.path(), rows(0).schema(), None).unwrap();
+    let mut sink = config("path: a.parquet").0.open(folder.path(), rows(0).schema(), None, false).unwrap();
     sink.write(Encoded::Rows(rows(0))).unwrap();
     assert!(!path.exists());
     sink.write(Encoded::Rows(rows(2))).unwrap();
@@ -111,7 +111,7 @@ fn a_full_disk_is_told_with_the_path() {
             return;
         }
         let (config, _) = config(&format!("{{ path: /dev/full, format: {format} }}"));
-        let error = config.open(Path::new("/"), rows(0).schema(), None).and_then(|mut sink| {
+        let error = config.open(Path::new("/"), rows(0).schema(), None, false).and_then(|mut sink| {
             let block = sink.encoder()?.encode(&rows(0))?;
             sink.write(block)
         });
@@ -124,6 +124,6 @@ fn a_full_disk_is_told_with_the_path() {
 #[test]
 fn a_folder_that_cannot_be_made_is_told() {
     let (config, _) = config("path: /dev/null/x/a.csv");
-    let error = config.open(Path::new("/"), rows(0).schema(), None).err().expect("fails");
+    let error = config.open(Path::new("/"), rows(0).schema(), None, false).err().expect("fails");
     assert!(error.to_string().starts_with("making the folder `/dev/null/x`: "), "{error}");
 }

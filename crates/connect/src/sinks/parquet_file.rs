@@ -61,6 +61,8 @@ impl ParquetFile {
             return Err(Error::unavailable(format!("`{}` could not be written before", self.path.display())));
         }
         let part = part(&self.path, self.parts.next);
+        // A new file in any case: a process that was taken over may still write to the one of this name.
+        let _ = fs::remove_file(&part);
         let file = File::create(&part).doing(|| format!("opening `{}` to write", part.display()))?;
         ArrowWriter::try_new(file, self.schema.clone(), Some(properties())).map_err(|e| failed(e, &part))
     }

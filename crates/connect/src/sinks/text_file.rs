@@ -8,7 +8,7 @@ use flate2::write::GzEncoder;
 use ouzel_core::error::ResultExt;
 use ouzel_core::{Encode, Encoded, Error, Kind, Prepared, Result, Sink};
 use std::fs::{self, File};
-use std::io::{self, Seek, SeekFrom, Write};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 /// Plain text gathered before it is compressed, so that few small blocks cost no compression ratio.
@@ -31,24 +31,56 @@ pub struct TextFile {
     is_named: bool,
 }
 
-impl TextFile {
-    /// `keep`: go on behind so many bytes of what an earlier run wrote; what lies behind them is cut off.
-    /// [`Kind::Changed`] if there are fewer.
-    pub fn open(path: PathBuf, schema: SchemaRef, csv: bool, compression: Compression, keep: Option<u64>) -> Result<TextFile> {
-        let doing = || format!("opening `{}` to write", path.display());
-        create_parent(&path)?;
-        let there = fs::metadata(&path).ok();
-        let length = keep.filter(|_| there.as_ref().is_none_or(fs::Metadata::is_file)).unwrap_or(0);
+/// What becomes of what an earlier run wrote to a file.
+#[derive(Debug, Clone, Copy)]
+pub enum Keep {
+    Nothing,
+    /// So many bytes; what lies behind them is cut off.
+    Bytes(u64),
+    /// The same in a new file under the old name: whoever still writes to the old one writes into nothing.
+    BytesOfAnother(u64),
+}
+
+impl Keep {
+    /// The file, how long it is, and whether it is no pipe or device.
+    fn open(self, path: &Path) -> Result<(File, u64, bool)> {
+        let opening = || "opening it".to_string();
+        let there = fs::metadata(path).ok();
+        let regular = there.as_ref().is_none_or(fs::Metadata::is_file);
+        let length = match self {
+            Keep::Bytes(n) | Keep::BytesOfAnother(n) if regular => n,
+            _ => 0,
+        };
         let bytes = there.map_or(0, |about| about.len());
         if bytes < length {
             let message = format!("`{}` holds {bytes} bytes, of the {length} that were committed to it", path.display());
             return Err(Error::new(Kind::Changed, message));
         }
-        let mut file = fs::OpenOptions::new().create(true).write(true).truncate(keep.is_none()).open(&path).doing(doing)?;
-        let regular = file.metadata().doing(doing)?.is_file();
-        if regular {
-            file.set_len(length).and_then(|()| file.seek(SeekFrom::Start(length))).doing(doing)?;
+        if let (Keep::BytesOfAnother(_), true) = (self, regular) {
+            let mut new = path.to_path_buf().into_os_string();
+            new.push(".taken-over");
+            let mut copy = File::create(&new).doing(opening)?;
+            if length > 0 {
+                io::copy(&mut File::open(path).doing(opening)?.take(length), &mut copy).doing(opening)?;
+            }
+            copy.sync_all().and_then(|()| fs::rename(&new, path)).doing(opening)?;
         }
+        let mut file =
+            fs::OpenOptions::new().create(true).write(true).truncate(matches!(self, Keep::Nothing)).open(path).doing(opening)?;
+        if regular {
+            file.set_len(length).and_then(|()| file.seek(SeekFrom::Start(length))).doing(opening)?;
+        }
+        Ok((file, length, regular))
+    }
+}
+
+impl TextFile {
+    /// [`Kind::Changed`] if there are fewer bytes than are to be kept.
+    pub fn open(path: PathBuf, schema: SchemaRef, csv: bool, compression: Compression, keep: Keep) -> Result<TextFile> {
+        let doing = || format!("opening `{}` to write", path.display());
+        create_parent(&path)?;
+        let (file, length, regular) =
+            keep.open(&path).map_err(|e| if e.kind == Kind::Changed { e } else { e.context(doing()) })?;
         let mut this = TextFile { file, path, schema, csv, compression, pending: Vec::new(), length, regular, is_named: false };
         if csv && length == 0 {
             this.put(CsvEncoder::header(&this.schema))?;

@@ -77,9 +77,6 @@ const WORK_US_MAX: u64 = 10_000_000;
 /// Even where there is little to do.
 const WAIT_S: f64 = 5.0;
 
-/// A section larger than this is rare enough to give its memory back.
-const BUFFER_BYTES_MAX: usize = 8 << 20;
-
 impl Pace {
     pub fn new(threads: usize, each_batch: bool) -> Pace {
         Pace {
@@ -136,8 +133,6 @@ struct Work {
     next: usize,
     done: usize,
     sections: Vec<Section>,
-    /// Of sections that have been written: fresh memory costs more than filling it.
-    buffers: Vec<Vec<u8>>,
     broken: bool,
 }
 
@@ -149,8 +144,7 @@ impl Cut {
     /// Called with the batch that carries the commit, before any later batch is there.
     pub fn announce(&self, number: u64) {
         let mut work = self.lock();
-        let buffers = std::mem::take(&mut work.buffers);
-        *work = Work { number: work.number + 1, broken: work.broken, buffers, ..Work::default() };
+        *work = Work { number: work.number + 1, broken: work.broken, ..Work::default() };
         self.behind.store(number, Relaxed);
     }
 
@@ -196,8 +190,8 @@ impl Cut {
         while !work.broken && work.next < shards.len() {
             let (group, shard) = shards[work.next];
             work.next += 1;
-            let mut payload = work.buffers.pop().unwrap_or_default();
             drop(work);
+            let mut payload = Vec::new();
             let entries = shard.visit(|shard| shard.save(&mut payload));
             work = self.lock();
             work.sections.push(Section { kind: SectionKind::Keys(group as u32), entries, payload });
@@ -211,16 +205,6 @@ impl Cut {
             work = self.moved.wait(work).unwrap_or_else(PoisonError::into_inner);
         }
         if work.broken { Err(Error::internal("another thread failed")) } else { Ok(()) }
-    }
-
-    /// Sections that have been written: their memory is used again.
-    fn take_back(&self, sections: Vec<Section>) {
-        let mut buffers: Vec<Vec<u8>> =
-            sections.into_iter().map(|s| s.payload).filter(|b| b.capacity() <= BUFFER_BYTES_MAX).collect();
-        buffers.iter_mut().for_each(Vec::clear);
-        // The largest is used first.
-        buffers.sort_by_key(Vec::capacity);
-        self.lock().buffers = buffers;
     }
 
     pub fn break_off(&self) {
@@ -287,7 +271,6 @@ impl Lasting {
         let sections: Vec<Section> = sections.into_iter().chain([partition.ids]).collect();
         *last = self.store.lock().unwrap_or_else(PoisonError::into_inner).commit(manifest, &sections)?;
         drop(last);
-        self.cut.take_back(sections);
         for publish in publish {
             publish()?;
         }

@@ -48,7 +48,8 @@ impl<'a> Running<'a> {
             encoders.push(sinks.iter().map(|s| s.encoder()).collect::<Result<Vec<_>>>()?);
         }
         let totals = manifest.map(|m| m.totals.clone()).unwrap_or_default();
-        let journal = Journal::open(&place.of(&plan.name), manifest.map(|m| m.journal).unwrap_or_default())?;
+        let keep = manifest.map(|m| m.journal).unwrap_or_default();
+        let journal = Journal::open(&place.of(&plan.name), keep, options.take_over)?;
         let offset = manifest.map_or(0, |m| m.offset);
         let resumed = manifest.filter(|m| m.source.is_some()).map(|m| Resumed {
             commit: m.commit,
@@ -263,6 +264,7 @@ fn open_sinks(
             number,
             generation,
             start,
+            take_over: options.take_over,
             colour: options.colour,
         };
         sinks.push(sink.config.clone().open(&context, sink.schema.clone())?);

@@ -68,6 +68,7 @@ fn open(config: &str, root: &Path, position: Option<String>) -> ouzel_core::Resu
         number: 0,
         generation: 0,
         start: Start::Lasting(position),
+        take_over: false,
         colour: false,
     };
     sink.open(&context, rows(0, 0).schema())
