@@ -126,7 +126,8 @@ impl Lazy {
             if let Some(folder) = self.path.parent() {
                 std::fs::create_dir_all(folder).doing(doing)?;
             }
-            self.file = Some(BufWriter::new(File::create(&self.path).doing(doing)?));
+            // It was removed when the run began: if it is there, it is that of a process that has taken over.
+            self.file = Some(BufWriter::new(File::create_new(&self.path).doing(doing)?));
         }
         let Some(file) = &mut self.file else { return Ok(()) };
         file.write_all(line.as_bytes()).and_then(|()| file.write_all(b"\n")).doing(doing)?;

@@ -270,6 +270,10 @@ impl<'a> Running<'a> {
         lasting.commit(self, request)
     }
 
+    fn check_held(&self) -> Result<()> {
+        self.lasting.as_ref().map_or(Ok(()), |lasting| lasting.store.lock().unwrap_or_else(PoisonError::into_inner).check_held())
+    }
+
     fn failed(&self) -> bool {
         self.failure.lock().unwrap_or_else(PoisonError::into_inner).is_some()
     }
@@ -293,7 +297,7 @@ impl<'a> Running<'a> {
 
     /// Closes what is open, whatever has happened, and counts.
     fn close(self, started: &Stopwatch, control: &Control, threads: usize) -> Ended {
-        let last = if self.broken() { Ok(()) } else { self.commit_rest(threads) };
+        let last = if self.broken() { Ok(()) } else { self.commit_rest(threads).and_then(|()| self.check_held()) };
         let mut error = self.failure.into_inner().unwrap_or_else(PoisonError::into_inner).or(last.err());
         let Writing { sinks, journal, mut summary, counts, decisions } = self.output.into_inner();
         // Where a run goes on from the last commit, what is behind it is not finished; and another process may have taken over.

@@ -4,10 +4,12 @@
 use super::PassRows;
 use super::text_file::{create_parent, sync_parent};
 use arrow_schema::SchemaRef;
+use ouzel_core::clock::{Clock, WallClock};
 use ouzel_core::error::ResultExt;
 use ouzel_core::{Encode, Encoded, Error, Kind, Prepared, Result, Sink};
 use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, ZstdLevel};
+use parquet::column::writer::ColumnCloseResult;
 use parquet::errors::ParquetError;
 use parquet::file::properties::WriterProperties;
 use parquet::file::reader::{FileReader, SerializedFileReader};
@@ -27,14 +29,16 @@ pub struct ParquetFile {
     /// The part that is being written. Gone for good when a write fails: a Parquet file cannot be cut back to its last whole rows.
     writer: Option<ArrowWriter<File>>,
     parts: Parts,
+    /// What the name of the next part ends with: of this process, and its number.
+    names: (String, u32),
     broken: bool,
 }
 
-/// Parts that are complete, and the number of the next.
+/// Parts that are complete, and the rows in them.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 struct Parts {
-    complete: Vec<u32>,
-    next: u32,
+    /// What their names end with. A process has names of its own, so that one that was taken over writes over nobody's parts.
+    complete: Vec<String>,
     rows: i64,
 }
 
@@ -47,10 +51,11 @@ impl ParquetFile {
             Some(position) => serde_json::from_str(position)
                 .map_err(|e| Error::new(Kind::Changed, format!("the state of `{}` cannot be read ({e})", path.display())))?,
         };
+        let mut names = (format!("{:x}-{:x}", std::process::id(), WallClock.now_us()), 0);
         if position.is_some() {
-            parts.find(&path)?;
+            parts.find(&path, &mut names)?;
         }
-        Ok(ParquetFile { path, schema, writer: None, parts, broken: false })
+        Ok(ParquetFile { path, schema, writer: None, parts, names, broken: false })
     }
 
     fn writer(&mut self) -> Result<ArrowWriter<File>> {
@@ -60,9 +65,7 @@ impl ParquetFile {
         if self.broken {
             return Err(Error::unavailable(format!("`{}` could not be written before", self.path.display())));
         }
-        let part = part(&self.path, self.parts.next);
-        // A new file in any case: a process that was taken over may still write to the one of this name.
-        let _ = fs::remove_file(&part);
+        let part = self.part();
         let file = File::create(&part).doing(|| format!("opening `{}` to write", part.display()))?;
         ArrowWriter::try_new(file, self.schema.clone(), Some(properties())).map_err(|e| failed(e, &part))
     }
@@ -70,87 +73,103 @@ impl ParquetFile {
     /// Ends the part that is being written, if there is one.
     fn end_part(&mut self) -> Result<Option<File>> {
         let Some(mut writer) = self.writer.take() else { return Ok(None) };
-        let metadata = writer.finish().map_err(|e| failed(e, &part(&self.path, self.parts.next)))?;
+        let metadata = writer.finish().map_err(|e| failed(e, &self.part()))?;
         self.parts.rows += metadata.file_metadata().num_rows();
-        self.parts.complete.push(self.parts.next);
-        self.parts.next += 1;
+        self.parts.complete.push(next(&mut self.names));
         let file = writer.inner().try_clone().doing(|| format!("syncing a part of `{}`", self.path.display()))?;
         Ok(Some(file))
     }
 
-    /// One file of all parts, without decoding them.
-    fn join(&self) -> Result<()> {
-        let joined = part(&self.path, self.parts.next);
-        let doing = |path: &Path| format!("joining `{}`", path.display());
-        let mut writer: Option<SerializedFileWriter<File>> = None;
-        for number in &self.parts.complete {
-            let path = part(&self.path, *number);
-            let file = File::open(&path).doing(|| doing(&path))?;
-            let reader = SerializedFileReader::new(file.try_clone().doing(|| doing(&path))?).map_err(|e| failed(e, &path))?;
-            let metadata = reader.metadata();
-            let writer = match &mut writer {
-                Some(writer) => writer,
-                None => {
-                    let out = File::create(&joined).doing(|| doing(&joined))?;
-                    let about = metadata.file_metadata();
-                    let properties =
-                        properties().into_builder().set_key_value_metadata(about.key_value_metadata().cloned()).build();
-                    let schema = about.schema_descr().root_schema_ptr();
-                    writer.insert(SerializedFileWriter::new(out, schema, Arc::new(properties)).map_err(|e| failed(e, &joined))?)
-                }
-            };
-            for group in metadata.row_groups() {
-                let mut out = writer.next_row_group().map_err(|e| failed(e, &joined))?;
-                for column in group.columns() {
-                    let chunk = parquet::column::writer::ColumnCloseResult {
-                        bytes_written: column.compressed_size() as u64,
-                        rows_written: group.num_rows() as u64,
-                        metadata: column.clone(),
-                        bloom_filter: None,
-                        column_index: None,
-                        offset_index: None,
-                    };
-                    out.append_column(&file, chunk).map_err(|e| failed(e, &joined))?;
-                }
-                out.close().map_err(|e| failed(e, &joined))?;
-            }
-        }
-        if let Some(writer) = writer {
-            let file = writer.into_inner().map_err(|e| failed(e, &joined))?;
-            file.sync_all().doing(|| doing(&joined))?;
-            fs::rename(&joined, &self.path).doing(|| format!("renaming `{}`", joined.display()))?;
-        }
-        Ok(())
+    /// The part that is being written.
+    fn part(&self) -> PathBuf {
+        part(&self.path, &format!("{}-{}", self.names.0, self.names.1))
     }
+
+    /// One file of all parts.
+    fn join(&self) -> Result<()> {
+        let joined = self.part();
+        let parts: Vec<PathBuf> = self.parts.complete.iter().map(|name| part(&self.path, name)).collect();
+        copy_row_groups(&parts, i64::MAX, &joined)?;
+        fs::rename(&joined, &self.path).doing(|| format!("renaming `{}`", joined.display()))
+    }
+}
+
+/// Copies row groups as they are, one file after the other, as long as they hold no more than so many rows. Gives how many they hold.
+fn copy_row_groups(from: &[PathBuf], rows: i64, to: &Path) -> Result<i64> {
+    let doing = |path: &Path| format!("copying `{}`", path.display());
+    let mut writer: Option<SerializedFileWriter<File>> = None;
+    let mut copied = 0;
+    for path in from {
+        let file = File::open(path).doing(|| doing(path))?;
+        let reader = SerializedFileReader::new(file.try_clone().doing(|| doing(path))?).map_err(|e| failed(e, path))?;
+        let metadata = reader.metadata();
+        let writer = match &mut writer {
+            Some(writer) => writer,
+            None => {
+                let out = File::create(to).doing(|| doing(to))?;
+                let about = metadata.file_metadata();
+                let properties = properties().into_builder().set_key_value_metadata(about.key_value_metadata().cloned()).build();
+                let schema = about.schema_descr().root_schema_ptr();
+                writer.insert(SerializedFileWriter::new(out, schema, Arc::new(properties)).map_err(|e| failed(e, to))?)
+            }
+        };
+        for group in metadata.row_groups() {
+            if copied + group.num_rows() > rows {
+                break;
+            }
+            copied += group.num_rows();
+            let mut out = writer.next_row_group().map_err(|e| failed(e, to))?;
+            for column in group.columns() {
+                let chunk = ColumnCloseResult {
+                    bytes_written: column.compressed_size() as u64,
+                    rows_written: group.num_rows() as u64,
+                    metadata: column.clone(),
+                    bloom_filter: None,
+                    column_index: None,
+                    offset_index: None,
+                };
+                out.append_column(&file, chunk).map_err(|e| failed(e, to))?;
+            }
+            out.close().map_err(|e| failed(e, to))?;
+        }
+    }
+    if let Some(writer) = writer {
+        let file = writer.into_inner().map_err(|e| failed(e, to))?;
+        file.sync_all().doing(|| doing(to))?;
+    }
+    Ok(copied)
 }
 
 impl Parts {
     /// Finds the parts, or the file that was made of them.
-    fn find(&mut self, path: &Path) -> Result<()> {
-        let is_there = |number: &u32| part(path, *number).is_file();
+    fn find(&mut self, path: &Path, names: &mut (String, u32)) -> Result<()> {
+        let is_there = |name: &String| part(path, name).is_file();
         if self.complete.iter().all(is_there) {
             return Ok(());
         }
-        let rows = File::open(path)
-            .ok()
-            .and_then(|file| SerializedFileReader::new(file).ok())
-            .map(|r| r.metadata().file_metadata().num_rows());
-        if rows != Some(self.rows) {
+        // It may hold more than was committed: every commit ends a row group.
+        let name = next(names);
+        let first = part(path, &name);
+        let rows = if path.is_file() { copy_row_groups(&[path.to_path_buf()], self.rows, &first)? } else { 0 };
+        if rows != self.rows {
+            let _ = fs::remove_file(&first);
             let message = format!("`{}` does not hold the {} rows that were committed to it", path.display(), self.rows);
             return Err(Error::new(Kind::Changed, message));
         }
-        let first = part(path, self.next);
-        let _ = fs::remove_file(&first);
-        fs::hard_link(path, &first).doing(|| format!("linking `{}`", first.display()))?;
-        (self.complete, self.next) = (vec![self.next], self.next + 1);
+        self.complete = vec![name];
         Ok(())
     }
 }
 
-fn part(path: &Path, number: u32) -> PathBuf {
-    let mut name = path.to_path_buf().into_os_string();
-    name.push(format!(".partial-{number}"));
-    PathBuf::from(name)
+fn part(path: &Path, name: &str) -> PathBuf {
+    let mut file = path.to_path_buf().into_os_string();
+    file.push(format!(".partial-{name}"));
+    PathBuf::from(file)
+}
+
+fn next(names: &mut (String, u32)) -> String {
+    names.1 += 1;
+    format!("{}-{}", names.0, names.1 - 1)
 }
 
 fn properties() -> WriterProperties {
@@ -200,13 +219,13 @@ impl Sink for ParquetFile {
         }
         match self.parts.complete.as_slice() {
             [only] => {
-                let only = part(&self.path, *only);
+                let only = part(&self.path, only);
                 fs::rename(&only, &self.path).doing(|| format!("renaming `{}`", only.display()))?;
             }
             parts => {
                 self.join()?;
                 // If one stays, it is in nobody's way.
-                parts.iter().for_each(|number| drop(fs::remove_file(part(&self.path, *number))));
+                parts.iter().for_each(|name| drop(fs::remove_file(part(&self.path, name))));
             }
         }
         sync_parent(&self.path)

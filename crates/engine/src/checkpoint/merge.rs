@@ -28,7 +28,7 @@ pub struct Merged {
 }
 
 /// Files that are not worth a merge.
-const FILES_MAX: usize = 6;
+const FILES_MAX: usize = 12;
 const SECTION_BYTES: usize = 4 << 20;
 /// Bytes of files below which all shards are merged in one pass; a larger merge reads its files once for each few shards, so that
 /// memory stays small.

@@ -118,17 +118,27 @@ impl Store {
         fault::point("delta-synced");
         (manifest.format, manifest.epoch, manifest.commit) = (super::manifest::FORMAT, self.epoch, commit);
         if !self.create(&manifest)? {
-            let message = format!(
-                "another process has taken over the state in `{}`: this one stops, what it did since its last commit is undone",
-                self.folder.display()
-            );
-            return Err(Error::new(Kind::Conflict, message));
+            return Err(self.taken_over());
         }
         fault::point("manifest-linked");
         self.commit = commit;
         self.kept.push(manifest.clone());
         self.remove_old();
         Ok(manifest)
+    }
+
+    /// [`Kind::Conflict`]: another process has taken over.
+    pub fn check_held(&self) -> Result<()> {
+        let next = Manifest { commit: self.commit + 1, ..Manifest::default() }.file_name();
+        if self.folder.join(next).exists() { Err(self.taken_over()) } else { Ok(()) }
+    }
+
+    fn taken_over(&self) -> Error {
+        let message = format!(
+            "another process has taken over the state in `{}`: this one stops, what it did since its last commit is undone",
+            self.folder.display()
+        );
+        Error::new(Kind::Conflict, message)
     }
 
     /// A merge that should be made of what the last commit names; its result is for [`Store::merged`].

@@ -156,10 +156,34 @@ fn every_sink_holds_each_row_once_however_often_it_is_killed() {
     }
 }
 
+/// A run may have to go back to a commit before its last, when it is damaged: also after it has ended.
+#[test]
+fn every_sink_goes_back_to_an_earlier_commit() {
+    for subject in &KINDS {
+        let folder = TempDir::new().expect("a folder");
+        let sink = open(subject.config, folder.path(), None).expect("opens");
+        let mut run = Run { config: subject.config, root: folder.path(), sink, next: 0, committed: (0, None) };
+        let mut commits = Vec::new();
+        for to in [10, 25, 40] {
+            run.write(to);
+            run.commit(3);
+            commits.push(run.committed.clone());
+        }
+        run.sink.close().expect("closes");
+        for earlier in commits.iter().rev() {
+            run.committed = earlier.clone();
+            run.kill();
+            run.write(40);
+            run.commit(3);
+            run.sink.close().expect("closes");
+            assert_eq!((subject.read)(folder.path()), (0..40).collect::<Vec<_>>(), "{} from {}", subject.config, earlier.0);
+        }
+    }
+}
+
 #[test]
 fn what_was_committed_and_is_gone_is_told() {
-    for (config, file) in [("file: { path: out.ndjson }", "out.ndjson"), ("file: { path: out.parquet }", "out.parquet.partial-0")]
-    {
+    for config in ["file: { path: out.ndjson }", "file: { path: out.parquet }"] {
         let folder = TempDir::new().expect("a folder");
         let mut run = Run {
             config,
@@ -170,7 +194,9 @@ fn what_was_committed_and_is_gone_is_told() {
         };
         run.write(5);
         run.commit(3);
-        std::fs::remove_file(folder.path().join(file)).expect("was there");
+        for file in std::fs::read_dir(folder.path()).expect("a folder").flatten() {
+            std::fs::remove_file(file.path()).expect("was there");
+        }
         let error = open(config, folder.path(), run.committed.1).err().expect("is refused");
         assert_eq!(error.kind, Kind::Changed);
         assert!(error.to_string().contains("committed to it"), "{error}");
