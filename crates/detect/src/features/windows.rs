@@ -5,7 +5,8 @@
 //! lane (a lane is a distinct pair of argument and `where`). Each measure has a running total of its window as of the
 //! last row and the index where that window starts; all windows end at the same index. A row slides the windows to its
 //! own time, forwards or back, and adds itself at their end: constant time, amortised, for rows in order; for others as many
-//! steps as entries lie between. Integer totals may subtract, for they are exact.
+//! steps as entries lie between. Integer totals may subtract, for they are exact. A key with a few entries has no totals: its
+//! windows are summed up anew for each row, which costs no more and takes a third of the memory. Most keys are such.
 //!
 //! While the log holds at most `exact_up_to` entries over the longest window and the lateness, all is exact. Past that
 //! the measures with the longest windows go to tiles of 1/256 window, until less is kept or none is left, and come back
@@ -53,8 +54,6 @@ pub struct Windows {
     /// The longest window: what of a log is kept, unless its measure is tiled.
     longest: i64,
     slots: Vec<Slot>,
-    /// `measures.len()` per slot.
-    totals: Vec<Total>,
     row: Entry,
     /// Slots of which only changes have been read back: what is older is not here.
     in_part: HashMap<u32, Part>,
@@ -87,9 +86,14 @@ struct Slot {
     written: u32,
     /// It has been written as a whole: the next writing may be of what has changed.
     is_based: bool,
+    /// By measure; only where there are more than a few entries, and as of `now`.
+    totals: Option<Box<[Total]>>,
     /// Present while any measure of this key is tiled.
     tiled: Option<Box<Tiled>>,
 }
+
+/// Entries that are summed up one by one.
+const FEW: usize = 8;
 
 struct Tiled {
     /// By measure.
@@ -163,7 +167,6 @@ impl Windows {
             sum_of_lane,
             sums,
             slots: Vec::new(),
-            totals: Vec::new(),
             in_part: HashMap::new(),
         }
     }
@@ -172,7 +175,6 @@ impl Windows {
         if self.slots.len() < slots {
             let (lanes, sums) = (self.sum_of_lane.len(), self.sums);
             self.slots.resize_with(slots, || Slot { log: Log::new(lanes, sums), ..Slot::default() });
-            self.totals.resize(slots * self.measures.len(), Total::empty(0));
         }
     }
 
@@ -190,22 +192,21 @@ impl Windows {
     }
 
     fn step(&mut self, row: &Row, any: bool, outputs: &mut [Output]) {
-        let n = self.measures.len();
-        let Windows { measures, sum_of_lane, slots, totals, .. } = self;
+        let Windows { measures, sum_of_lane, slots, .. } = self;
         let slot = &mut slots[row.slot as usize];
-        let totals = &mut totals[row.slot as usize * n..][..n];
         let t = row.time;
+        let Some(mut totals) = slot.totals.take() else { return self.step_of_few(row, any, outputs) };
 
         if let Some(tiled) = &mut slot.tiled {
-            tiled.drop_dead(measures, row.live_from, slot.end, totals);
+            tiled.drop_dead(measures, row.live_from, slot.end, &mut totals);
             if tiled.tiles.iter().all(Option::is_none) {
                 slot.tiled = None;
             }
         }
         if t < slot.now {
-            slot.slide_back(measures, sum_of_lane, totals, t);
+            slot.slide_back(measures, sum_of_lane, &mut totals, t);
         } else if slot.end != slot.log.end() {
-            slot.slide_end(measures, sum_of_lane, totals, t);
+            slot.slide_end(measures, sum_of_lane, &mut totals, t);
         }
         slot.now = t;
         for (k, (m, total)) in measures.iter().zip(totals.iter_mut()).enumerate() {
@@ -221,18 +222,50 @@ impl Windows {
                 tiled.add(measures, sum_of_lane, t, &self.row);
             }
             if kept > 0 {
-                slot.add(measures, sum_of_lane, totals, t, &self.row);
+                slot.add(measures, sum_of_lane, &mut totals, t, &self.row);
             }
             if slot.log.len() > self.exact_up_to {
                 go_to_tiles(slot, measures, sum_of_lane, self.exact_up_to, row.live_from);
             }
         }
 
+        slot.output(measures, &totals, row, outputs);
+        if slot.log.len() > FEW / 2 || slot.tiled.is_some() {
+            slot.totals = Some(totals);
+        }
+    }
+
+    /// A step for a key without totals, which it gets when its entries become many.
+    #[inline]
+    fn step_of_few(&mut self, row: &Row, any: bool, outputs: &mut [Output]) {
+        let Windows { measures, sum_of_lane, slots, exact_up_to, longest, .. } = self;
+        let slot = &mut slots[row.slot as usize];
+        let t = row.time;
+        slot.log.drop_through(row.live_from.saturating_sub(*longest));
+        slot.now = t;
+        slot.end = slot.log.end();
+        while slot.end != slot.log.begin() && slot.log.time(slot.end.wrapping_sub(1)) > t {
+            slot.end = slot.end.wrapping_sub(1);
+        }
+        if any {
+            slot.put(t, &self.row);
+        }
+        if slot.log.len() > FEW.min(*exact_up_to) {
+            slot.sum_up(measures, sum_of_lane);
+            if slot.log.len() > *exact_up_to {
+                go_to_tiles(slot, measures, sum_of_lane, *exact_up_to, row.live_from);
+            }
+            return slot.output(measures, slot.totals.as_deref().unwrap_or_default(), row, outputs);
+        }
         for (k, m) in measures.iter().enumerate() {
-            let (count, sum) = match slot.tiled.as_ref().and_then(|tiled| tiled.tiles[k].as_ref()) {
-                Some(tiles) => tiles.query(t, &m.window),
-                None => (totals[k].count, totals[k].sum()),
-            };
+            let (mut count, mut sum) = (0u64, 0i128);
+            let (mut number, after) = (slot.end, t.saturating_sub(m.window.within));
+            while number != slot.log.begin() && slot.log.time(number.wrapping_sub(1)) > after {
+                number = number.wrapping_sub(1);
+                let (c, s) = slot.log.lane(number, m.lane, sum_of_lane[m.lane]);
+                count += u64::from(c);
+                sum += i128::from(s);
+            }
             m.output(count, sum, row.row, &mut outputs[k]);
         }
     }
@@ -242,6 +275,31 @@ impl Slot {
     #[inline]
     fn is_tiled(&self, measure: usize) -> bool {
         self.tiled.as_ref().is_some_and(|tiled| tiled.tiles[measure].is_some())
+    }
+
+    #[inline]
+    fn output(&self, measures: &[WindowMeasure], totals: &[Total], row: &Row, outputs: &mut [Output]) {
+        for (k, (m, total)) in measures.iter().zip(totals).enumerate() {
+            let (count, sum) = match self.tiled.as_ref().and_then(|tiled| tiled.tiles[k].as_ref()) {
+                Some(tiles) => tiles.query(row.time, &m.window),
+                None => (total.count, total.sum()),
+            };
+            m.output(count, sum, row.row, &mut outputs[k]);
+        }
+    }
+
+    /// Makes the totals, as of `now`.
+    #[cold]
+    fn sum_up(&mut self, measures: &[WindowMeasure], sum_of_lane: &[Option<usize>]) {
+        self.end = self.log.begin();
+        let mut totals = vec![Total::empty(self.end); measures.len()].into_boxed_slice();
+        self.slide_end(measures, sum_of_lane, &mut totals, self.now);
+        for (k, (m, total)) in measures.iter().zip(totals.iter_mut()).enumerate() {
+            if !self.is_tiled(k) {
+                advance(&self.log, m, sum_of_lane, total, self.now);
+            }
+        }
+        self.totals = Some(totals);
     }
 
     /// Takes into the windows what was ahead of them and is not after `t`.
@@ -293,6 +351,22 @@ impl Slot {
     #[inline]
     fn add(&mut self, measures: &[WindowMeasure], sum_of_lane: &[Option<usize>], totals: &mut [Total], t: i64, row: &Entry) {
         let at = self.end;
+        self.put(t, row);
+        for (k, (m, total)) in measures.iter().zip(totals).enumerate() {
+            if self.is_tiled(k) {
+                continue;
+            }
+            if total.start == at {
+                total.first = t;
+            }
+            total.enter((row.counts[m.lane], sum_of_lane[m.lane].map_or(0, |i| row.sums[i])));
+        }
+    }
+
+    /// Puts a row into the log, behind what is not after it.
+    #[inline]
+    fn put(&mut self, t: i64, row: &Entry) {
+        let at = self.end;
         let merged = self.log.merge(at, t, row);
         if !merged {
             self.log.insert(at, t, row);
@@ -302,15 +376,6 @@ impl Slot {
         let log_end = self.log.end();
         if log_end.wrapping_sub(touched) > log_end.wrapping_sub(self.written) {
             self.written = touched;
-        }
-        for (k, (m, total)) in measures.iter().zip(totals).enumerate() {
-            if self.is_tiled(k) {
-                continue;
-            }
-            if total.start == at {
-                total.first = t;
-            }
-            total.enter((row.counts[m.lane], sum_of_lane[m.lane].map_or(0, |i| row.sums[i])));
         }
     }
 
@@ -412,22 +477,26 @@ const NOTHING: u8 = 0;
 const ALL: u8 = 1;
 const CHANGES: u8 = 2;
 
-/// How far ahead of the row at hand its key's state, and then its log, are asked from memory.
-const AHEAD: [usize; 2] = [24, 12];
+/// How far ahead of the row at hand its key's state, its log and totals, and then the start of its windows are asked from memory.
+const AHEAD: [usize; 3] = [24, 12, 6];
 
 impl Measure for Windows {
     fn apply(&mut self, slots: usize, rows: &[Row], inputs: &[Input<'_>], outputs: &mut [Output]) {
-        let n = self.measures.len();
         self.grow(slots);
         for (i, row) in rows.iter().enumerate() {
             if let Some(next) = rows.get(i + AHEAD[0]) {
                 super::prefetch(&self.slots[next.slot as usize]);
-                super::prefetch(&self.totals[next.slot as usize * n]);
             }
             if let Some(next) = rows.get(i + AHEAD[1]) {
-                let log = &self.slots[next.slot as usize].log;
-                log.prefetch(log.end());
-                for (m, total) in self.measures.iter().zip(&self.totals[next.slot as usize * n..][..n]) {
+                let slot = &self.slots[next.slot as usize];
+                slot.log.prefetch(slot.log.end());
+                // Two to a cache line.
+                slot.totals.iter().for_each(|totals| totals.iter().step_by(2).for_each(super::prefetch));
+            }
+            if let Some(next) = rows.get(i + AHEAD[2])
+                && let Slot { log, totals: Some(totals), .. } = &self.slots[next.slot as usize]
+            {
+                for (m, total) in self.measures.iter().zip(totals) {
                     if total.first <= next.time.saturating_sub(m.window.within) {
                         log.prefetch(total.start);
                     }
@@ -439,10 +508,8 @@ impl Measure for Windows {
     }
 
     fn forget(&mut self, slot: u32) {
-        let n = self.measures.len();
         if let Some(s) = self.slots.get_mut(slot as usize) {
             *s = Slot { log: Log::new(self.sum_of_lane.len(), self.sums), ..Slot::default() };
-            self.totals[slot as usize * n..][..n].fill(Total::empty(0));
         }
     }
 
@@ -486,7 +553,6 @@ impl Measure for Windows {
     /// Totals follow from the log.
     fn load(&mut self, slots: usize, slot: u32, from: &mut Taker<'_>) -> Result<(), Damaged> {
         self.grow(slots);
-        let n = self.measures.len();
         let (lanes, sums) = (self.sum_of_lane.len(), self.sums);
         let state = self.slots.get_mut(slot as usize).ok_or(Damaged)?;
         match from.take::<u8>()? {
@@ -519,15 +585,10 @@ impl Measure for Windows {
             }
             _ => return Err(Damaged),
         }
-        (state.end, state.written, state.is_based) = (state.log.begin(), state.log.end(), state.tiled.is_none());
-        let totals = &mut self.totals[slot as usize * n..][..n];
-        totals.fill(Total::empty(state.end));
-        let now = state.now;
-        state.slide_end(&self.measures, &self.sum_of_lane, totals, now);
-        for (k, (m, total)) in self.measures.iter().zip(totals).enumerate() {
-            if !state.is_tiled(k) {
-                advance(&state.log, m, &self.sum_of_lane, total, now);
-            }
+        (state.written, state.is_based) = (state.log.end(), state.tiled.is_none());
+        state.totals = None;
+        if state.log.len() > FEW || state.tiled.is_some() {
+            state.sum_up(&self.measures, &self.sum_of_lane);
         }
         Ok(())
     }
@@ -538,7 +599,8 @@ impl Measure for Windows {
 
     fn bytes(&self) -> usize {
         let logs: usize = self.slots.iter().map(|s| s.log.bytes() + s.tiled.as_ref().map_or(0, |t| t.bytes())).sum();
-        logs + self.slots.capacity() * size_of::<Slot>() + self.totals.capacity() * size_of::<Total>()
+        let totals: usize = self.slots.iter().filter_map(|s| s.totals.as_ref()).map(|totals| totals.len()).sum();
+        logs + self.slots.capacity() * size_of::<Slot>() + totals * size_of::<Total>()
     }
 }
 

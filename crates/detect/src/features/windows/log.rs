@@ -19,7 +19,7 @@ pub(in crate::features) struct Log {
     sums: u16,
 }
 
-const FIRST_ENTRIES: usize = 4;
+const FIRST_ENTRIES: usize = 2;
 const COUNTS_PER_WORD: usize = 4;
 const COUNT_BITS: usize = 16;
 
@@ -135,7 +135,7 @@ impl Log {
             }
         }
         let room = self.mask as usize + 1;
-        if room > 4 * FIRST_ENTRIES && (self.len as usize) < room / 8 {
+        if room > 16 && (self.len as usize) < room / 8 {
             self.resize((room / 4).max(FIRST_ENTRIES));
         }
     }
