@@ -1,6 +1,10 @@
 //! Events that do not go on, kept with their reason and raw bytes: `quarantine.ndjson` and `dead_letters.ndjson` in the pipeline's
 //! folder of state, one JSON object a line.
 
+mod reading;
+
+pub use reading::{Entry, Journaled};
+
 use crate::checkpoint::JournalLengths;
 use ouzel_core::error::{Result, ResultExt};
 use ouzel_core::limits::KEPT_RAW_BYTES_MAX;
@@ -30,6 +34,16 @@ pub enum Fate {
     DeadLettered,
 }
 
+impl Fate {
+    /// Name of its journal.
+    fn file(self) -> &'static str {
+        match self {
+            Fate::Quarantined => "quarantine.ndjson",
+            Fate::DeadLettered => "dead_letters.ndjson",
+        }
+    }
+}
+
 /// Writes them; a file is made when its first event comes.
 pub struct Journal {
     quarantine: Lazy,
@@ -47,8 +61,8 @@ impl Journal {
     /// `take_over`: another process may still write to them.
     pub fn open(folder: &Path, keep: JournalLengths, take_over: bool) -> Result<Journal> {
         Ok(Journal {
-            quarantine: Lazy::open(folder.join("quarantine.ndjson"), keep.quarantine, take_over)?,
-            dead_letters: Lazy::open(folder.join("dead_letters.ndjson"), keep.dead_letters, take_over)?,
+            quarantine: Lazy::open(folder.join(Fate::Quarantined.file()), keep.quarantine, take_over)?,
+            dead_letters: Lazy::open(folder.join(Fate::DeadLettered.file()), keep.dead_letters, take_over)?,
         })
     }
 
@@ -101,6 +115,8 @@ impl Lazy {
     fn open(path: PathBuf, keep: u64, take_over: bool) -> Result<Lazy> {
         let doing = || format!("opening `{}`", path.display());
         if keep == 0 {
+            // What was settled was of the events that go.
+            let _ = std::fs::remove_file(path.with_extension("settled"));
             return match std::fs::remove_file(&path) {
                 Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(e).doing(doing),
                 _ => Ok(Lazy { path, file: None, bytes: 0 }),

@@ -39,6 +39,8 @@ pub struct PipelineSummary {
     pub version: String,
     /// Where this run went on from, if it did.
     pub resumed: Option<Resumed>,
+    /// What was found at the start that is worth knowing, for people.
+    pub notes: Vec<String>,
     /// Commits that this run has made.
     pub commits: u64,
     /// Wall time of this run.
@@ -59,8 +61,6 @@ pub struct Resumed {
     pub events: u64,
     /// Where in the source, for people.
     pub source: String,
-    /// What is not as it was, for people.
-    pub notes: Vec<String>,
 }
 
 /// One sink of it. offered = delivered + filtered + dead_lettered.

@@ -8,7 +8,7 @@ use crate::checkpoint::{Manifest, Opened, Restored, Store, restore};
 use crate::generation;
 use crate::journal::Journal;
 use crate::plan::Plan;
-use crate::registry::{SinkContext, Start};
+use crate::registry::{SinkConfig, SinkContext, Start};
 use crate::summary::{PipelineSummary, Resumed, SinkSummary};
 use ouzel_core::error::ResultExt;
 use ouzel_core::{Error, Kind, Result, Sink, Source};
@@ -55,7 +55,6 @@ impl<'a> Running<'a> {
             commit: m.commit,
             events: m.offset,
             source: describe(m.source.as_deref().unwrap_or_default()),
-            notes,
         });
         let counts = Counts {
             received: offset,
@@ -71,6 +70,7 @@ impl<'a> Running<'a> {
             generation,
             sinks: sink_summaries(plan, &sinks, &totals),
             resumed,
+            notes,
             delivered,
             quarantined: totals.quarantined,
             dead_lettered: totals.dead_lettered,
@@ -156,6 +156,11 @@ fn begin(
     notes.extend(damaged);
     let newest = commits.first();
     let generation = newest.map_or(0, |m| m.generation + u32::from(options.fresh && m.source.is_some()));
+    if options.fresh
+        && let Some(before) = newest.filter(|m| m.source.is_some())
+    {
+        notes.push(anew(plan, before));
+    }
     let mut found = None;
     for commit in commits.iter().filter(|m| !options.fresh && m.source.is_some() && m.generation == generation) {
         fits(plan, commit)?;
@@ -203,6 +208,18 @@ fn begin(
     let manifest = store.commit(manifest, &[])?;
     store.sweep()?;
     Ok(Begun { store, manifest, restored, duplicates })
+}
+
+/// What starting anew discards.
+fn anew(plan: &Plan, before: &Manifest) -> String {
+    let mut what = format!("started anew: the state of {} events is discarded", before.offset);
+    for sink in &plan.sinks {
+        let fate = if sink.config.is_added_to() { "keeps the rows of earlier generations" } else { "is written over" };
+        if !matches!(sink.config, SinkConfig::Stdout(_)) {
+            what += &format!("; {} {fate}", sink.config.key());
+        }
+    }
+    what
 }
 
 fn clock_bytes() -> Vec<u8> {

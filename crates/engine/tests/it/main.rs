@@ -5,6 +5,7 @@
 
 mod attack;
 mod direction;
+mod formats;
 mod log;
 mod meaning;
 mod measures;

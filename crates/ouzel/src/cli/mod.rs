@@ -1,5 +1,6 @@
 //! Commands. Each in a file of its own.
 
+mod aside;
 mod exit;
 mod generate;
 mod init;
@@ -14,6 +15,7 @@ mod validate;
 pub use exit::Exit;
 
 use clap::{Parser, Subcommand, ValueEnum};
+use ouzel_engine::journal::Fate;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -45,6 +47,11 @@ enum Command {
     Validate(validate::Args),
     /// Run pipelines until their sources end; all of them, or those named.
     Run(run::Args),
+    /// Events that cannot be processed: list, show, retry, drop.
+    #[command(name = "deadletters")]
+    DeadLetters(aside::Args),
+    /// Events held for judgement: list, show, retry, drop.
+    Quarantine(aside::Args),
     /// Run the project's specs: `specs/*.md`.
     Test(test::Args),
     /// Write synthetic traffic with labelled attacks.
@@ -65,6 +72,8 @@ pub fn main() -> ExitCode {
         Command::Init(args) => init::run(args),
         Command::Validate(args) => validate::run(&cli.project, args, cli.format),
         Command::Run(args) => run::run(&cli.project, args, cli.format),
+        Command::DeadLetters(args) => aside::run(&cli.project, args, Fate::DeadLettered, cli.format),
+        Command::Quarantine(args) => aside::run(&cli.project, args, Fate::Quarantined, cli.format),
         Command::Test(args) => test::run(&cli.project, args, cli.format),
         Command::Generate(args) => generate::run(args),
         Command::Schema(args) => schema::run(&cli.project, args),

@@ -110,8 +110,8 @@ fn describe(name: &str, s: &PipelineSummary, colour: bool) -> String {
             "resumed",
             &format!("behind event {}{at}, commit {}; counts are of both runs together", count(r.events), r.commit),
         );
-        r.notes.iter().for_each(|note| line(&mut out, "note", note));
     }
+    s.notes.iter().for_each(|note| line(&mut out, "note", note));
     let fates = [
         ("delivered", s.delivered),
         ("filtered", s.filtered),

@@ -3,13 +3,13 @@
 use super::ouzel;
 use std::path::Path;
 
-fn write(root: &Path, file: &str, text: &str) {
+pub fn write(root: &Path, file: &str, text: &str) {
     let path = root.join(file);
     std::fs::create_dir_all(path.parent().expect("in a folder")).expect("made");
     std::fs::write(path, text).expect("written");
 }
 
-fn project(pipeline: &str) -> tempfile::TempDir {
+pub fn project(pipeline: &str) -> tempfile::TempDir {
     let folder = tempfile::tempdir().expect("a folder");
     write(folder.path(), "ouzel.yaml", "name: test\n");
     write(folder.path(), "pipelines/web.yaml", pipeline);

@@ -2,6 +2,7 @@
 
 mod commands;
 mod docs;
+mod resume;
 mod specs;
 
 use std::path::{Path, PathBuf};

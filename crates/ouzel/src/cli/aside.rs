@@ -1,0 +1,144 @@
+//! `ouzel deadletters` and `ouzel quarantine`: what has been set aside.
+
+use super::terminal::{self, count, plural};
+use super::validate::load;
+use super::{Exit, Format};
+use ouzel_engine::journal::{Entry, Fate, Journaled};
+use serde_json::json;
+use std::path::{Path, PathBuf};
+
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(subcommand)]
+    what: Option<What>,
+    /// Only of this pipeline.
+    #[arg(long, global = true, value_name = "NAME")]
+    pipeline: Option<String>,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum What {
+    /// The newest events, a line each; what is done if nothing is said.
+    List {
+        /// How many.
+        #[arg(long, default_value_t = 20)]
+        limit: usize,
+    },
+    /// Whole events: reason, origin and raw bytes.
+    Show { ids: Vec<String> },
+    /// Writes the raw events to a new file, to be read as input again, and takes them off the list.
+    Retry {
+        /// All, if none is named.
+        ids: Vec<String>,
+        /// A file that is not there yet, for example one that the source's glob finds.
+        #[arg(long, value_name = "FILE")]
+        to: PathBuf,
+    },
+    /// Takes events off the list for good.
+    Drop {
+        ids: Vec<String>,
+        /// All there are.
+        #[arg(long)]
+        all: bool,
+    },
+}
+
+pub fn run(root: &Path, args: &Args, fate: Fate, format: Format) -> Exit {
+    let project = match load(root) {
+        Ok(project) => project,
+        Err(exit) => return exit,
+    };
+    let names: Vec<String> = args.pipeline.iter().cloned().collect();
+    let pipelines = match project.select(&names) {
+        Ok(pipelines) => pipelines,
+        Err(message) => {
+            eprintln!("error: {message}");
+            return Exit::Usage;
+        }
+    };
+    let place = project.place();
+    let mut exit = Exit::Ok;
+    let mut found = 0;
+    for pipeline in pipelines {
+        let done = Journaled::open(&place.of(&pipeline.name), fate)
+            .and_then(|mut journaled| act(&pipeline.name, &mut journaled, args.what.as_ref(), format));
+        match done {
+            Ok(n) => found += n,
+            Err(e) => {
+                eprintln!("error: {}: {e}", pipeline.name);
+                exit = Exit::from(&e);
+            }
+        }
+    }
+    let asked: &[String] = match &args.what {
+        Some(What::Show { ids } | What::Retry { ids, .. } | What::Drop { ids, .. }) => ids,
+        _ => &[],
+    };
+    if found < asked.len() && exit == Exit::Ok {
+        eprintln!("error: {} of the {} ids named are not there", asked.len() - found, asked.len());
+        return Exit::Failed;
+    }
+    exit
+}
+
+/// Gives how many events it was about.
+fn act(pipeline: &str, journaled: &mut Journaled, what: Option<&What>, format: Format) -> ouzel_core::Result<usize> {
+    let mut entries: Vec<Entry> = journaled.entries()?.collect();
+    match what {
+        None => list(pipeline, &entries, 20, format),
+        Some(What::List { limit }) => list(pipeline, &entries, *limit, format),
+        Some(What::Show { ids }) => {
+            entries.retain(|entry| ids.contains(&entry.id));
+            entries.iter().for_each(|entry| show(pipeline, entry, format));
+        }
+        Some(What::Retry { ids, to }) => {
+            entries.retain(|entry| ids.is_empty() || ids.contains(&entry.id));
+            if !entries.is_empty() {
+                journaled.take_back(&entries, to)?;
+                terminal::say(&format!("{pipeline}: {} written to {}", events(entries.len()), to.display()));
+            }
+        }
+        Some(What::Drop { ids, all }) => {
+            entries.retain(|entry| *all || ids.contains(&entry.id));
+            journaled.settle(&entries.iter().map(|entry| entry.id.clone()).collect::<Vec<_>>())?;
+            terminal::say(&format!("{pipeline}: {} dropped", events(entries.len())));
+        }
+    }
+    Ok(entries.len())
+}
+
+fn events(n: usize) -> String {
+    format!("{} event{}", count(n as u64), plural(n as u64))
+}
+
+fn list(pipeline: &str, entries: &[Entry], limit: usize, format: Format) {
+    let newest = &entries[entries.len().saturating_sub(limit)..];
+    if format == Format::Json {
+        return newest.iter().for_each(|entry| show(pipeline, entry, format));
+    }
+    terminal::say(&format!("{pipeline}: {}", events(entries.len())));
+    let width = newest.iter().map(|entry| entry.id.len()).max().unwrap_or(0);
+    for entry in newest {
+        let reason: String = entry.reason.chars().take(100).collect();
+        terminal::say(&format!("  {:<width$}  {}:{}  {reason}", entry.id, entry.origin.0, entry.origin.1));
+    }
+    if newest.len() < entries.len() {
+        terminal::say(&format!("  and {} before; `list --limit N` shows more", count((entries.len() - newest.len()) as u64)));
+    }
+}
+
+fn show(pipeline: &str, entry: &Entry, format: Format) {
+    let (origin, position) = &entry.origin;
+    terminal::say(&match format {
+        Format::Json => json!({
+            "pipeline": pipeline, "id": entry.id, "origin": origin, "position": position, "reason": entry.reason, "raw": entry.text(),
+        })
+        .to_string(),
+        Format::Text => format!(
+            "{}\n  pipeline  {pipeline}\n  origin    {origin}, byte {position}\n  reason    {}\n  raw       {}",
+            entry.id,
+            entry.reason,
+            entry.text()
+        ),
+    });
+}

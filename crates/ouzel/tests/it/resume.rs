@@ -1,0 +1,162 @@
+//! Runs that go on where the last one stopped, and what keeps one from doing so.
+
+use super::commands::{project, write};
+use super::ouzel;
+use serde_json::Value;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+const PIPELINE: &str = "source: { file: { path: \"in-*.ndjson\" } }
+codec: json
+event: { fields: { t: timestamp, ip: ip }, time: t }
+features: [{ by: ip, measure: { n: { count: \"*\", within: 1h } } }]
+decision: [{ deny: \"n > 3\" }, { allow: \"true\" }]
+sinks: [{ file: { path: out.ndjson, columns: [_id, ip, n, decision] } }]
+";
+
+fn log(from: usize, n: usize) -> String {
+    (from..from + n).map(|i| format!("{{\"t\":{i},\"ip\":\"10.0.0.{}\"}}\n", i % 7)).collect()
+}
+
+/// Exit code, the pipeline's summary, and what was said.
+fn run(root: &Path, more: &[&str], env: &[(&str, &str)]) -> (Option<i32>, Value, String) {
+    let root = root.display().to_string();
+    let args: Vec<&str> = ["run", "-p", &root, "--format", "json"].into_iter().chain(more.iter().copied()).collect();
+    let (output, out, err) = ouzel(&args, env);
+    let summary: Value = out.lines().last().and_then(|line| serde_json::from_str(line).ok()).unwrap_or_default();
+    (output.status.code(), summary["pipelines"]["web"].clone(), err)
+}
+
+fn rows(root: &Path) -> String {
+    std::fs::read_to_string(root.join("out.ndjson")).expect("written")
+}
+
+/// What one run over all of it writes.
+fn uninterrupted(logs: &[(&str, String)]) -> String {
+    let folder = project(PIPELINE);
+    logs.iter().for_each(|(name, text)| write(folder.path(), name, text));
+    assert_eq!(run(folder.path(), &[], &[]).0, Some(0));
+    rows(folder.path())
+}
+
+#[test]
+fn a_run_goes_on_where_the_last_one_stopped() {
+    let folder = project(PIPELINE);
+    let root = folder.path();
+    let logs = [("in-1.ndjson", log(0, 100)), ("in-2.ndjson", log(100, 50))];
+    write(root, logs[0].0, &logs[0].1);
+    let (code, summary, _) = run(root, &[], &[]);
+    assert_eq!((code, &summary["received"], &summary["resumed"]), (Some(0), &100.into(), &Value::Null));
+    let (code, summary, _) = run(root, &[], &[]);
+    assert_eq!((code, &summary["received"], &summary["resumed"]["events"]), (Some(0), &100.into(), &100.into()));
+    write(root, logs[1].0, &logs[1].1);
+    let (code, summary, _) = run(root, &[], &[]);
+    assert_eq!((code, &summary["received"], &summary["resumed"]["events"]), (Some(0), &150.into(), &100.into()));
+    assert_eq!(rows(root), uninterrupted(&logs));
+
+    // What was read may go, or look newer, as long as it is what it was.
+    std::fs::remove_file(root.join("in-1.ndjson")).expect("was there");
+    write(root, logs[1].0, &logs[1].1);
+    let (code, summary, err) = run(root, &[], &[]);
+    assert_eq!((code, &summary["delivered"]), (Some(0), &150.into()), "{err}");
+
+    let (code, summary, _) = run(root, &["--fresh"], &[]);
+    assert_eq!((code, &summary["received"], &summary["generation"]), (Some(0), &50.into(), &1.into()));
+    assert!(rows(root).starts_with("{\"_id\":\"web.1.0.0.0\""), "{}", rows(root));
+}
+
+#[test]
+fn killed_at_every_point_of_a_commit_it_ends_the_same() {
+    let logs = [("in-1.ndjson", log(0, 3000))];
+    let expected = uninterrupted(&logs);
+    for point in
+        ["commit-begun", "sinks-synced", "delta-written", "delta-synced", "manifest-synced", "manifest-linked", "published"]
+    {
+        for nth in ["1", "2"] {
+            let folder = project(PIPELINE);
+            write(folder.path(), logs[0].0, &logs[0].1);
+            let (code, ..) = run(folder.path(), &[], &[("OUZEL_FAULT", &format!("kill:{point}:{nth}"))]);
+            // The fence is a commit too: what it passes is passed twice.
+            let is_reached = nth == "1" || point.starts_with("manifest") || point == "delta-synced";
+            assert_eq!(code.is_none(), is_reached, "{point} {nth}: ended with {code:?}");
+            let (code, summary, err) = run(folder.path(), &[], &[]);
+            assert_eq!((code, &summary["received"]), (Some(0), &3000.into()), "{point} {nth}: {err}");
+            assert_eq!(rows(folder.path()), expected, "{point} {nth}");
+        }
+    }
+}
+
+#[test]
+fn what_has_changed_is_refused_and_named() {
+    let changed = |change: &dyn Fn(&Path), named: &str| {
+        let folder = project(PIPELINE);
+        write(folder.path(), "in-1.ndjson", &log(0, 100));
+        assert_eq!(run(folder.path(), &[], &[]).0, Some(0));
+        let before = rows(folder.path());
+        change(folder.path());
+        let (code, _, err) = run(folder.path(), &[], &[]);
+        assert_eq!(code, Some(6), "{named}: {err}");
+        assert!(err.contains(named), "{named}: {err}");
+        if folder.path().join("out.ndjson").exists() && named != "out.ndjson" {
+            assert_eq!(rows(folder.path()), before, "nothing is touched");
+        }
+        assert_eq!(run(folder.path(), &["--fresh"], &[]).0, Some(0), "{named}: anew");
+    };
+    changed(&|root| write(root, "in-1.ndjson", &log(0, 100).replacen("10.0.0.1", "10.0.0.9", 1)), "`in-1.ndjson` has changed");
+    changed(&|root| write(root, "in-1.ndjson", &log(0, 101)), "`in-1.ndjson` has grown");
+    changed(&|root| write(root, "pipelines/web.yaml", &PIPELINE.replace("within: 1h", "within: 2h")), "`features[0]`");
+    changed(&|root| write(root, "pipelines/web.yaml", &PIPELINE.replace("time: t }", "time: t, lateness: 1s }")), "`event`");
+    changed(&|root| write(root, "out.ndjson", ""), "out.ndjson");
+    changed(
+        &|root| {
+            for file in std::fs::read_dir(root.join(".ouzel/state/web")).expect("state").flatten() {
+                if file.path().extension().is_some_and(|e| e == "delta") {
+                    std::fs::write(file.path(), "torn").expect("written");
+                }
+            }
+        },
+        "no commit in",
+    );
+}
+
+#[test]
+fn rules_and_scores_may_change() {
+    let folder = project(PIPELINE);
+    write(folder.path(), "in-1.ndjson", &log(0, 100));
+    assert_eq!(run(folder.path(), &[], &[]).0, Some(0));
+    write(folder.path(), "pipelines/web.yaml", &PIPELINE.replace("n > 3", "n > 5"));
+    write(folder.path(), "in-2.ndjson", &log(100, 10));
+    let (code, summary, err) = run(folder.path(), &[], &[]);
+    assert_eq!((code, &summary["received"]), (Some(0), &110.into()), "{err}");
+}
+
+#[test]
+fn state_of_another_project_or_a_newer_version_is_refused() {
+    let folder = project(PIPELINE);
+    write(folder.path(), "in-1.ndjson", &log(0, 10));
+    assert_eq!(run(folder.path(), &[], &[]).0, Some(0));
+    write(folder.path(), "ouzel.yaml", "name: other\n");
+    let (code, _, err) = run(folder.path(), &[], &[]);
+    assert!(code == Some(6) && err.contains("of project `test`, not of `web` of `other`"), "{code:?} {err}");
+
+    write(folder.path(), ".ouzel/state/web/000000000099.manifest", "{\"format\":99}\ncrc32c c4d65f3c\n");
+    let (code, _, err) = run(folder.path(), &[], &[]);
+    assert!(code == Some(6) && err.contains("newer version of Ouzel (format 99"), "{code:?} {err}");
+}
+
+#[test]
+fn a_second_process_is_refused() {
+    let folder = project(&PIPELINE.replace("in-*.ndjson", "-"));
+    let mut command = Command::new(env!("CARGO_BIN_EXE_ouzel"));
+    command.args(["run", "-p"]).arg(folder.path()).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+    let mut first = command.spawn().expect("starts");
+    while !folder.path().join("out.ndjson").exists() {
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    let (code, _, err) = run(folder.path(), &[], &[]);
+    assert_eq!(code, Some(7), "{err}");
+    assert!(err.contains(&format!("in use by process {}", first.id())) && err.contains("--take-over"), "{err}");
+    drop(first.stdin.take());
+    assert!(first.wait().expect("ends").success());
+    assert_eq!(run(folder.path(), &[], &[]).0, Some(0));
+}
