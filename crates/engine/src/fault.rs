@@ -1,7 +1,8 @@
 //! Named points before and after each durable step, so that tests can kill a real process there.
 //!
-//! `OUZEL_FAULT=kill:POINT:N` ends the process, as `kill -9` would, when it comes to the point for the Nth time. Without the
-//! variable a point does nothing.
+//! `OUZEL_FAULT=kill:POINT:N` ends the process, as `kill -9` would, when it comes to the point for the Nth time.
+//! `OUZEL_FAULT=panic:STEP:TEXT` makes the step (`read`, `score`, `encode`) panic on an event whose raw bytes hold the text. Without
+//! the variable nothing is done.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -33,4 +34,28 @@ pub fn point(name: &str) {
     {
         std::process::abort();
     }
+}
+
+/// Whether a step is to be tried for panics at all.
+pub fn is_poisoned(step: &str) -> bool {
+    poison().is_some_and(|(at, _)| at == step)
+}
+
+/// Panics if the step is to panic on these bytes.
+pub fn poisonous(step: &str, bytes: &[u8]) {
+    if let Some((at, text)) = poison()
+        && at == step
+    {
+        assert!(!bytes.windows(text.len().max(1)).any(|part| part == text.as_bytes()), "the event holds `{text}`");
+    }
+}
+
+fn poison() -> Option<&'static (String, String)> {
+    static POISON: OnceLock<Option<(String, String)>> = OnceLock::new();
+    let read = || {
+        let text = std::env::var("OUZEL_FAULT").ok()?;
+        let (step, text) = text.strip_prefix("panic:")?.split_once(':')?;
+        Some((step.to_string(), text.to_string()))
+    };
+    POISON.get_or_init(read).as_ref()
 }

@@ -9,6 +9,7 @@ mod batch;
 mod commit;
 mod open;
 mod places;
+mod poison;
 mod pump;
 mod steps;
 mod turn;
@@ -229,6 +230,11 @@ impl<'a> Running<'a> {
     /// The source failed: what was read before is finished as at its end.
     fn end_early(&self, error: Error) {
         self.failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+    }
+
+    /// Lookups of a thread's own, over the same tables.
+    fn forked_lookups(&self) -> Vec<Box<dyn Lookup>> {
+        self.lookups.lock().unwrap_or_else(PoisonError::into_inner).iter().map(|l| l.fork()).collect()
     }
 
     fn broken(&self) -> bool {

@@ -32,7 +32,7 @@ const FILES_MAX: usize = 12;
 const SECTION_BYTES: usize = 4 << 20;
 /// Bytes of files below which all shards are merged in one pass; a larger merge reads its files once for each few shards, so that
 /// memory stays small.
-const ONE_PASS_BYTES: u64 = 256 << 20;
+const ONE_PASS_BYTES: u64 = 16 << 20;
 
 impl Merge {
     /// What is to be merged of a commit's files, if they are many: the newest, back to the first that is larger than all after

@@ -103,6 +103,34 @@ impl Batch {
         }
     }
 
+    /// Some of its rows, as a batch of its own: for trying a step without state on them.
+    pub fn part(&self, rows: std::ops::Range<usize>) -> Batch {
+        let (start, len) = (rows.start, rows.len());
+        let slice = |column: &ArrayRef| if column.len() == self.rows { column.slice(start, len) } else { column.clone() };
+        let some = |all: &[bool]| all.get(rows.clone()).map(<[bool]>::to_vec).unwrap_or_default();
+        Batch {
+            chunk: self.chunk.clone(),
+            rows: len,
+            columns: self.columns.iter().map(slice).collect(),
+            times: self.times[rows.clone()].to_vec(),
+            ordinals: self.ordinals[rows.clone()].to_vec(),
+            raw: self.raw[rows.clone()].to_vec(),
+            first_offset: self.first_offset,
+            late: some(&self.late),
+            live_from: self.live_from.get(rows.clone()).map(<[i64]>::to_vec).unwrap_or_default(),
+            inputs: Vec::new(),
+            ids: None,
+            set_aside: Vec::new(),
+            counts: Counts::default(),
+        }
+    }
+
+    /// The raw bytes of a row.
+    pub fn bytes(&self, row: usize) -> &[u8] {
+        let (start, end) = self.raw[row];
+        self.chunk.data.get(start as usize..end as usize).unwrap_or_default()
+    }
+
     /// Goes on with the rows that are kept.
     pub fn retain(&mut self, keep: Keep) -> Result<()> {
         if keep.dropped == 0 {

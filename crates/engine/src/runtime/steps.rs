@@ -2,6 +2,7 @@
 //! and the plan.
 
 use super::batch::{Batch, Counts, Keep};
+use crate::fault;
 use crate::journal::Fate;
 use crate::plan::Plan;
 use arrow_array::builder::{ListBuilder, StringViewBuilder};
@@ -24,6 +25,7 @@ pub fn read(plan: &Plan, decoder: &mut dyn Decode, lookups: &mut [Box<dyn Lookup
         batch.inputs = empty_inputs(plan)?;
         return Ok(batch);
     }
+    fault::poisonous("read", &chunk.data);
     let mut decoded = decoder.decode(&chunk)?;
     let mut batch = Batch::new(chunk, &mut decoded, plan.columns.fields().len());
     fields(plan, &mut batch, decoded)?;
@@ -310,6 +312,9 @@ pub fn write_id(out: &mut String, plan: &Plan, generation: u32, partition: u32, 
 
 /// Scores and decision. A row on which one fails is dead-lettered.
 pub fn score(plan: &Plan, batch: &mut Batch) -> Result<()> {
+    if fault::is_poisoned("score") {
+        (0..batch.rows).for_each(|row| fault::poisonous("score", batch.bytes(row)));
+    }
     let mut failed: Vec<(Failed, &str)> = Vec::new();
     for (column, expression) in plan.scores.iter().filter(|(column, _)| plan.is_needed(*column)) {
         let mut own = Vec::new();
@@ -346,6 +351,9 @@ pub struct SinkRows {
 
 /// `holds`: the sink has the rows of the events before this offset.
 pub fn sink_rows(sink: &crate::plan::SinkPlan, batch: &Batch, holds: u64) -> Result<SinkRows> {
+    if fault::is_poisoned("encode") {
+        (0..batch.rows).for_each(|row| fault::poisonous("encode", batch.bytes(row)));
+    }
     let mut failed = Vec::new();
     let columns = sink.columns.iter().map(|e| e.evaluate(&batch.columns, batch.rows, &mut failed)).collect::<Result<Vec<_>>>()?;
     let options = RecordBatchOptions::new().with_row_count(Some(batch.rows));

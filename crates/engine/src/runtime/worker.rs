@@ -2,8 +2,8 @@
 
 use super::batch::{Batch, Keep};
 use super::commit::PartitionState;
-use super::steps;
 use super::{Control, Running};
+use super::{poison, steps};
 use crate::checkpoint::Section;
 use crate::config::TooLate;
 use crate::journal::{Fate, SetAside};
@@ -57,7 +57,7 @@ struct Block {
 impl<'a, 'r> Worker<'a, 'r> {
     fn new(running: &'a Running<'r>) -> Result<Worker<'a, 'r>> {
         let plan = running.plan;
-        let lookups = running.lookups.lock().unwrap_or_else(PoisonError::into_inner).iter().map(|l| l.fork()).collect();
+        let lookups = running.forked_lookups();
         let encoders = running.encoders.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let encoders = encoders.ok_or_else(|| Error::internal("more threads than encoders"))?;
         Ok(Worker { running, plan, decoder: plan.codec.decoder(plan.wanted.clone())?, lookups, encoders })
@@ -66,7 +66,7 @@ impl<'a, 'r> Worker<'a, 'r> {
     fn run(&mut self, control: &Control) -> Result<()> {
         while let Some(Taken { number, chunk, commit }) = self.next(control)? {
             let at_work = Stopwatch::start();
-            let mut batch = steps::read(self.plan, self.decoder.as_mut(), &mut self.lookups, chunk)?;
+            let mut batch = self.read(chunk)?;
             self.running.received.fetch_add(batch.counts.received, Relaxed);
             let partition = self.clock(number, &mut batch, commit.is_some())?;
             if let Some(lasting) = &self.running.lasting {
@@ -85,7 +85,7 @@ impl<'a, 'r> Worker<'a, 'r> {
             let mut blocks = Vec::new();
             if batch.rows > 0 {
                 steps::after_clock(self.plan, &mut batch, self.running.generation);
-                steps::score(self.plan, &mut batch)?;
+                self.score(&mut batch)?;
             }
             for i in 0..self.encoders.len() {
                 blocks.push(self.encode(i, &batch)?);
@@ -96,6 +96,30 @@ impl<'a, 'r> Worker<'a, 'r> {
             }
         }
         Ok(())
+    }
+
+    fn read(&mut self, chunk: Chunk) -> Result<Batch> {
+        let whole = chunk.clone();
+        match poison::guard(|| steps::read(self.plan, self.decoder.as_mut(), &mut self.lookups, chunk)) {
+            Ok(batch) => batch,
+            Err(_) => {
+                let (plan, running) = (self.plan, self.running);
+                // What has panicked is not used again.
+                let batch = poison::read(whole, plan.codec.framing().as_mut(), |part| {
+                    let mut decoder = plan.codec.decoder(plan.wanted.clone())?;
+                    steps::read(plan, decoder.as_mut(), &mut running.forked_lookups(), part)
+                });
+                (self.decoder, self.lookups) = (plan.codec.decoder(plan.wanted.clone())?, running.forked_lookups());
+                batch
+            }
+        }
+    }
+
+    fn score(&self, batch: &mut Batch) -> Result<()> {
+        poison::guard(|| steps::score(self.plan, batch)).unwrap_or_else(|_| {
+            poison::take_out(batch, |some| steps::score(self.plan, some))?;
+            if batch.rows > 0 { steps::score(self.plan, batch) } else { Ok(()) }
+        })
     }
 
     fn next(&self, control: &Control) -> Result<Option<Taken>> {
@@ -210,10 +234,27 @@ impl<'a, 'r> Worker<'a, 'r> {
                 failed: Vec::new(),
             });
         }
-        let rows = steps::sink_rows(plan, batch, self.running.holds[sink])?;
-        let encoded = self.encoders[sink].encode(&rows.rows)?;
-        let (offered, filtered, held) = (batch.rows as u64, rows.filtered as u64, rows.held as u64);
-        Ok(Block { encoded, offered, filtered, held, failed: rows.failed })
+        let holds = self.running.holds[sink];
+        let encoder = self.encoders[sink].as_mut();
+        let mut encode = |batch: &Batch| -> Result<Block> {
+            let rows = steps::sink_rows(plan, batch, holds)?;
+            let encoded = encoder.encode(&rows.rows)?;
+            let (offered, filtered, held) = (batch.rows as u64, rows.filtered as u64, rows.held as u64);
+            Ok(Block { encoded, offered, filtered, held, failed: rows.failed })
+        };
+        poison::guard(|| encode(batch)).unwrap_or_else(|_| {
+            let poisoned = poison::failed(batch, |some| encode(some).map(drop));
+            let mut keep = Keep::all(batch.rows);
+            poisoned.iter().for_each(|failed| _ = keep.drop(failed.row as usize));
+            let left: Vec<u32> = (0..batch.rows as u32).filter(|row| !poisoned.iter().any(|f| f.row == *row)).collect();
+            let mut rest = batch.part(0..batch.rows);
+            rest.retain(keep)?;
+            let mut block = encode(&rest)?;
+            block.offered = batch.rows as u64;
+            block.failed.iter_mut().for_each(|failed| failed.row = left[failed.row as usize]);
+            block.failed.extend(poisoned);
+            Ok(block)
+        })
     }
 
     fn write(&self, number: u64, mut batch: Batch, blocks: Vec<Block>, commit: Option<Commit>) -> Result<()> {

@@ -160,3 +160,28 @@ fn a_second_process_is_refused() {
     assert!(first.wait().expect("ends").success());
     assert_eq!(run(folder.path(), &[], &[]).0, Some(0));
 }
+
+/// A step that panics on an event dead-letters that event, and the rest goes on.
+#[test]
+fn an_event_that_makes_a_step_panic_is_dead_lettered() {
+    let folder = project(PIPELINE);
+    let logs = log(0, 500).replacen("10.0.0.3", "10.0.0.77", 1);
+    write(folder.path(), "in-1.ndjson", &logs);
+    for (step, dead, rows_out, of_sink) in [("read", 1, 499, 0), ("score", 1, 499, 0), ("encode", 0, 499, 1)] {
+        let env = [("OUZEL_FAULT", format!("panic:{step}:10.0.0.77"))];
+        let (code, summary, err) = run(folder.path(), &["--fresh"], &[(env[0].0, env[0].1.as_str())]);
+        assert_eq!(code, Some(0), "{step}: {err}");
+        assert!(!err.contains("panicked at"), "{step}: {err}");
+        assert_eq!((&summary["received"], &summary["dead_lettered"]), (&500.into(), &dead.into()), "{step}");
+        assert_eq!(summary["sinks"][0]["dead_lettered"], of_sink, "{step}");
+        assert_eq!(rows(folder.path()).lines().count(), rows_out, "{step}");
+        let root = folder.path().display().to_string();
+        let (_, out, _) = ouzel(&["deadletters", "-p", &root, "list", "--format", "json"], &[]);
+        let letter: Value = serde_json::from_str(&out).expect("one letter");
+        assert_eq!(letter["raw"], "{\"t\":3,\"ip\":\"10.0.0.77\"}", "{step}");
+        assert!(letter["reason"].as_str().expect("a reason").contains("panicked: the event holds"), "{letter}");
+        // Every other event has the id and the result it has without it.
+        let id = format!("web.{}.0.3.0", summary["generation"]);
+        assert_eq!(letter["id"], id, "{step}");
+    }
+}
