@@ -41,6 +41,8 @@ pub struct Options {
     pub colour: bool,
     /// Start anew, as the next generation, whatever state there is.
     pub fresh: bool,
+    /// With `fresh`: outputs begin with the event of this offset; what is before it is run for its state only.
+    pub from: u64,
     /// Pass over another process that holds the state.
     pub take_over: bool,
     /// Commit with each batch: for tests.
@@ -182,6 +184,8 @@ pub(in crate::runtime) struct Running<'a> {
     encoders: Mutex<Vec<Vec<Box<dyn ouzel_core::Encode>>>>,
     /// By sink: it has the rows of the events before this offset.
     holds: Vec<u64>,
+    /// Outputs begin with the event of this offset.
+    from: u64,
     received: AtomicU64,
     delivered: AtomicU64,
     failure: Mutex<Option<Error>>,

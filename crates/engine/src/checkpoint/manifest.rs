@@ -19,6 +19,9 @@ pub struct Manifest {
     pub commit: u64,
     /// How often the pipeline has started anew: part of every id.
     pub generation: u32,
+    /// Of the first event whose outputs this generation has: what is before it was only run to have its state.
+    #[serde(default)]
+    pub from: u64,
     /// What the state depends on besides the log: a part of the definitions and its hash.
     pub definitions: BTreeMap<String, String>,
     /// Of the next event.

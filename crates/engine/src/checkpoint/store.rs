@@ -180,7 +180,8 @@ impl Store {
         let _ = fs::remove_file(&temporary);
         match linked {
             Ok(()) => {}
-            Err(e) if e.kind() == ErrorKind::AlreadyExists => return Ok(false),
+            // There is one already; or our file is gone: swept away by a process that has taken over.
+            Err(e) if matches!(e.kind(), ErrorKind::AlreadyExists | ErrorKind::NotFound) => return Ok(false),
             Err(e) => return Err(e).doing(doing),
         }
         sync_folder(&self.folder)?;

@@ -51,6 +51,7 @@ impl<'a> Running<'a> {
         let keep = manifest.map(|m| m.journal).unwrap_or_default();
         let journal = Journal::open(&place.of(&plan.name), keep, options.take_over)?;
         let offset = manifest.map_or(0, |m| m.offset);
+        let from = manifest.map_or(options.from, |m| m.from);
         let resumed = manifest.filter(|m| m.source.is_some()).map(|m| Resumed {
             commit: m.commit,
             events: m.offset,
@@ -94,7 +95,8 @@ impl<'a> Running<'a> {
             plan,
             generation,
             lasting,
-            holds: sinks.iter().map(|s| s.holds()).collect(),
+            holds: sinks.iter().map(|s| s.holds().max(from)).collect(),
+            from,
             source: Mutex::new(Reading { source, next: 0, ended: false, uncommitted: false, bytes: None }),
             lookups: Mutex::new(lookups),
             partition: Turn::new(Partition { clock: restored.clock, duplicates, next_offset: offset }),
@@ -197,6 +199,7 @@ fn begin(
                 project: String::new(),
                 pipeline: plan.name.clone(),
                 generation,
+                from: options.from,
                 definitions: plan.definitions.clone(),
                 clock: crate::checkpoint::to_hex(&clock_bytes()),
                 ..Manifest::default()

@@ -36,8 +36,33 @@ pub struct Files {
     finished: Vec<Add>,
     /// Made since the last call of [`Files::finish`].
     uncommitted: Vec<PathBuf>,
+    /// Complete, but not yet synced.
+    unsynced: Vec<(File, PathBuf)>,
     /// Folders whose entries are not yet synced.
     folders: BTreeSet<PathBuf>,
+}
+
+/// Complete files.
+pub struct Finished {
+    pub adds: Vec<Add>,
+    files: Vec<(File, PathBuf)>,
+    folders: BTreeSet<PathBuf>,
+}
+
+impl Finished {
+    /// Puts them on disk for good.
+    fn sync(files: &[(File, PathBuf)], folders: &BTreeSet<PathBuf>) -> Result<()> {
+        for (file, path) in files {
+            file.sync_all().doing(|| format!("syncing `{}`", path.display()))?;
+        }
+        folders.iter().try_for_each(|folder| sync_folder(folder))
+    }
+
+    /// What is to be added, and what has to be done before.
+    pub fn split(self) -> (Vec<Add>, impl FnOnce() -> Result<()> + Send + 'static) {
+        let Finished { adds, files, folders } = self;
+        (adds, move || Finished::sync(&files, &folders))
+    }
 }
 
 struct DataFile {
@@ -53,8 +78,18 @@ impl Files {
         let app: String = app_id.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).take(40).collect();
         let prefix = format!("{app}-{:x}-{:x}", WallClock.now_us(), std::process::id());
         let (columns, schema) = (columns.clone(), columns.file_schema());
-        let (open, finished, uncommitted, folders) = (HashMap::new(), Vec::new(), Vec::new(), BTreeSet::new());
-        Files { root: root.to_path_buf(), columns, schema, prefix, created: 0, open, finished, uncommitted, folders }
+        Files {
+            root: root.to_path_buf(),
+            columns,
+            schema,
+            prefix,
+            created: 0,
+            open: HashMap::new(),
+            finished: Vec::new(),
+            uncommitted: Vec::new(),
+            unsynced: Vec::new(),
+            folders: BTreeSet::new(),
+        }
     }
 
     pub fn write(&mut self, rows: &RecordBatch) -> Result<()> {
@@ -83,14 +118,15 @@ impl Files {
         self.open.len() + self.finished.len()
     }
 
-    /// All files since the last call, on disk for good.
-    pub fn finish(&mut self) -> Result<Vec<Add>> {
+    /// All files since the last call, complete but not yet on disk for good.
+    pub fn finish(&mut self) -> Result<Finished> {
         self.finish_open()?;
-        for folder in std::mem::take(&mut self.folders) {
-            sync_folder(&folder)?;
-        }
         self.uncommitted.clear();
-        Ok(std::mem::take(&mut self.finished))
+        Ok(Finished {
+            adds: std::mem::take(&mut self.finished),
+            files: std::mem::take(&mut self.unsynced),
+            folders: std::mem::take(&mut self.folders),
+        })
     }
 
     fn finish_open(&mut self) -> Result<()> {
@@ -98,7 +134,9 @@ impl Files {
         files.sort_by(|a, b| a.path.cmp(&b.path));
         for file in files {
             let names = self.columns.partition_names();
-            self.finished.push(file.finish(&names)?);
+            let (add, file, path) = file.finish(&names)?;
+            self.finished.push(add);
+            self.unsynced.push((file, path));
         }
         Ok(())
     }
@@ -142,11 +180,12 @@ impl Drop for Files {
 }
 
 impl DataFile {
-    fn finish(mut self, names: &[&str]) -> Result<Add> {
+    fn finish(mut self, names: &[&str]) -> Result<(Add, File, PathBuf)> {
+        let doing = |path: &Path| format!("completing `{}`", path.display());
         let metadata = self.writer.finish().map_err(|e| failed(e, &self.path))?;
-        let file = self.writer.inner();
-        let size = file.sync_all().and_then(|()| file.metadata()).doing(|| format!("syncing `{}`", self.path.display()))?.len();
-        Ok(Add {
+        let file = self.writer.inner().try_clone().doing(|| doing(&self.path))?;
+        let size = file.metadata().doing(|| doing(&self.path))?.len();
+        let add = Add {
             path: self.relative,
             partition_values: names.iter().map(|name| name.to_string()).zip(self.partition).collect(),
             size: size as i64,
@@ -154,7 +193,8 @@ impl DataFile {
             data_change: true,
             stats: Some(stats::of(&metadata)),
             ..Add::default()
-        })
+        };
+        Ok((add, file, self.path))
     }
 }
 

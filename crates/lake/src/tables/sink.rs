@@ -174,8 +174,9 @@ impl LakeWriter {
         if self.rows == 0 {
             return Ok(());
         }
-        let finished = self.with_files(Files::finish)?;
-        self.ready.extend(finished);
+        let (adds, sync) = self.with_files(Files::finish)?.split();
+        sync()?;
+        self.ready.extend(adds);
         let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
         let sequence = table.sequence() + 1;
         table.append(Commit { adds: &self.ready, pipeline: &self.writer.pipeline, rows: self.rows, sequence })?;
@@ -218,13 +219,13 @@ impl Sink for LakeWriter {
         if !self.follows {
             return Ok(Prepared::default());
         }
-        let adds = self.with_files(Files::finish)?;
+        let (adds, sync) = self.with_files(Files::finish)?.split();
         let rows = std::mem::take(&mut self.rows);
         let pending = Pending { sequence: offset as i64, rows, adds };
         let position = serde_json::to_string(&pending).map_err(|e| Error::internal(e.to_string()))?;
         let (table, pipeline) = (self.table.clone(), self.writer.pipeline.clone());
         let publish = move || pending.publish(&mut table.lock().unwrap_or_else(PoisonError::into_inner), &pipeline);
-        Ok(Prepared { position, sync: None, publish: Some(Box::new(publish)) })
+        Ok(Prepared { position, sync: Some(Box::new(sync)), publish: Some(Box::new(publish)) })
     }
 
     fn holds(&self) -> u64 {

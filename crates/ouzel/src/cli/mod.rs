@@ -47,6 +47,8 @@ enum Command {
     Validate(validate::Args),
     /// Run pipelines until their sources end; all of them, or those named.
     Run(run::Args),
+    /// Run the past again as a new generation of outputs, from some event on; what is before it is run for its state only.
+    Replay(run::ReplayArgs),
     /// Events that cannot be processed: list, show, retry, drop.
     #[command(name = "deadletters")]
     DeadLetters(aside::Args),
@@ -72,6 +74,7 @@ pub fn main() -> ExitCode {
         Command::Init(args) => init::run(args),
         Command::Validate(args) => validate::run(&cli.project, args, cli.format),
         Command::Run(args) => run::run(&cli.project, args, cli.format),
+        Command::Replay(args) => run::replay(&cli.project, args, cli.format),
         Command::DeadLetters(args) => aside::run(&cli.project, args, Fate::DeadLettered, cli.format),
         Command::Quarantine(args) => aside::run(&cli.project, args, Fate::Quarantined, cli.format),
         Command::Test(args) => test::run(&cli.project, args, cli.format),

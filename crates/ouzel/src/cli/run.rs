@@ -22,6 +22,32 @@ pub struct Args {
     /// Go on although another process holds the state: that process is fenced off and stops at its next commit.
     #[arg(long)]
     take_over: bool,
+    #[arg(skip)]
+    from: u64,
+}
+
+/// `ouzel replay`
+#[derive(Debug, clap::Args)]
+pub struct ReplayArgs {
+    /// Pipelines to replay; all if none is named.
+    names: Vec<String>,
+    /// The event with which outputs begin: its offset in the log, or the `_id` of one of its outputs. 0 is the beginning of the log.
+    #[arg(long, value_name = "EVENT", value_parser = offset)]
+    from: u64,
+    /// Threads that work on events; the default is the number of cores.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    threads: Option<u16>,
+}
+
+/// `1234`, or the offset in `PIPELINE.GENERATION.PARTITION.OFFSET.ORDINAL`.
+fn offset(text: &str) -> Result<u64, String> {
+    let of_id = || text.rsplit('.').nth(1)?.parse().ok();
+    text.parse().ok().or_else(of_id).ok_or_else(|| format!("`{text}` is neither an offset nor the `_id` of an output"))
+}
+
+/// Runs the past again, as a new generation.
+pub fn replay(root: &Path, args: &ReplayArgs, format: Format) -> Exit {
+    run(root, &Args { names: args.names.clone(), threads: args.threads, fresh: true, take_over: false, from: args.from }, format)
 }
 
 pub fn run(root: &Path, args: &Args, format: Format) -> Exit {
@@ -56,8 +82,14 @@ fn run_all(
     summaries: &mut Map<String, serde_json::Value>,
 ) -> Exit {
     let threads = args.threads.map_or_else(|| std::thread::available_parallelism().map_or(1, usize::from), usize::from);
-    let options =
-        Options { threads, colour: output_has_colour(), fresh: args.fresh, take_over: args.take_over, ..Options::default() };
+    let options = Options {
+        threads,
+        colour: output_has_colour(),
+        fresh: args.fresh,
+        take_over: args.take_over,
+        from: args.from,
+        ..Options::default()
+    };
     for pipeline in pipelines {
         let mut line = ProgressLine::new(&pipeline.name, format == Format::Text);
         let result = ouzel_engine::run(&pipeline.plan, &project.place(), &options, control, &mut |p| line.show(p));

@@ -185,3 +185,24 @@ fn an_event_that_makes_a_step_panic_is_dead_lettered() {
         assert_eq!(letter["id"], id, "{step}");
     }
 }
+
+#[test]
+fn a_replay_is_a_generation_of_its_own_from_some_event_on() {
+    let folder = project(PIPELINE);
+    write(folder.path(), "in-1.ndjson", &log(0, 300));
+    assert_eq!(run(folder.path(), &[], &[]).0, Some(0));
+    let before = rows(folder.path());
+    let root = folder.path().display().to_string();
+    let (output, out, err) = ouzel(&["replay", "-p", &root, "--from", "web.0.0.200.0", "--format", "json"], &[]);
+    assert!(output.status.success(), "{err}");
+    let summary: Value = serde_json::from_str(out.lines().last().expect("a line")).expect("JSON");
+    let web = &summary["pipelines"]["web"];
+    assert_eq!(
+        (&web["received"], &web["generation"], &web["sinks"][0]["offered"]),
+        (&300.into(), &1.into(), &100.into()),
+        "{web}"
+    );
+    let expected: String = before.lines().skip(200).map(|line| line.replace("web.0.", "web.1.") + "\n").collect();
+    assert_eq!(rows(folder.path()), expected, "the same results, under ids of their own");
+    assert_eq!(ouzel(&["replay", "-p", &root, "--from", "nonsense"], &[]).0.status.code(), Some(2));
+}
