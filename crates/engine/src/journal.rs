@@ -143,7 +143,14 @@ impl Lazy {
                 std::fs::create_dir_all(folder).doing(doing)?;
             }
             // It was removed when the run began: if it is there, it is that of a process that has taken over.
-            self.file = Some(BufWriter::new(File::create_new(&self.path).doing(doing)?));
+            let file = File::create_new(&self.path).map_err(|e| match e.kind() {
+                std::io::ErrorKind::AlreadyExists => {
+                    let message = format!("another process has taken over: `{}` is its own", self.path.display());
+                    Error::new(Kind::Conflict, message)
+                }
+                _ => Error::unavailable(e.to_string()).context(doing()),
+            })?;
+            self.file = Some(BufWriter::new(file));
         }
         let Some(file) = &mut self.file else { return Ok(()) };
         file.write_all(line.as_bytes()).and_then(|()| file.write_all(b"\n")).doing(doing)?;

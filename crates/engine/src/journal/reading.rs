@@ -137,4 +137,28 @@ mod tests {
         assert!(left(&Journaled::open(folder.path(), Fate::DeadLettered).expect("opens")).is_empty());
         assert!(left(&Journaled::open(folder.path(), Fate::Quarantined).expect("opens")).is_empty());
     }
+
+    #[test]
+    fn a_process_that_was_taken_over_leaves_the_journal_of_its_successor() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut sleeper = Journal::open(folder.path(), JournalLengths::default(), false).expect("opens");
+        let mut successor = Journal::open(folder.path(), JournalLengths::default(), true).expect("opens");
+        let aside = |raw: &[u8]| SetAside {
+            fate: Fate::Quarantined,
+            id: "p.0.0.0.0".into(),
+            origin: ("in".into(), 0),
+            reason: "why".into(),
+            raw: raw.to_vec(),
+        };
+        successor.write(&aside(b"mine")).expect("is written");
+        assert_eq!(sleeper.write(&aside(b"late")).expect_err("is fenced off").kind, Kind::Conflict);
+        successor.close().expect("closes");
+        let left: Vec<String> = Journaled::open(folder.path(), Fate::Quarantined)
+            .expect("opens")
+            .entries()
+            .expect("readable")
+            .map(|e| e.text())
+            .collect();
+        assert_eq!(left, ["mine"]);
+    }
 }
