@@ -17,6 +17,10 @@ pub trait Source: Send {
     /// Goes on from a position of an earlier source of the same log; called before the first `next`.
     /// [`crate::Kind::Changed`] if what was read before is not what it was.
     fn resume(&mut self, position: &str) -> Result<()>;
+    /// Where it is, for people; empty if there is nothing to tell.
+    fn whereabouts(&self) -> String {
+        String::new()
+    }
 }
 
 /// Finds where records end, without decoding them. One per open file.

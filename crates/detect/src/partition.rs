@@ -94,8 +94,8 @@ impl Duplicates {
 
     /// True if the event is a duplicate; else it is taken. `clock` is the partition's clock before this event.
     pub fn is_duplicate(&mut self, id: u128, time: i64, clock: i64) -> bool {
-        let (within, lateness) = (self.within, self.lateness);
-        let alive = |t: i64| clock < t.saturating_add(within).saturating_add(lateness);
+        let (within, dead_at) = (self.within, self.dead_at(clock));
+        let alive = |t: i64| t > dead_at;
         if self.taken.len() >= self.sweep_at {
             self.taken.retain(|(_, t)| alive(*t));
             self.sweep_at = (self.taken.len() * 2).max(SWEEP_FROM);

@@ -122,16 +122,16 @@ impl Lazy {
                 _ => Ok(Lazy { path, file: None, bytes: 0 }),
             };
         }
+        let bytes = std::fs::metadata(&path).map_or(0, |about| about.len());
+        if bytes < keep {
+            let message = format!("`{}` holds {bytes} bytes, of the {keep} that were committed to it", path.display());
+            return Err(Error::new(Kind::Changed, message));
+        }
         if take_over {
             let new = path.with_extension("taken-over");
             std::fs::copy(&path, &new).and_then(|_| std::fs::rename(&new, &path)).doing(doing)?;
         }
         let mut file = File::options().write(true).open(&path).doing(doing)?;
-        let bytes = file.metadata().doing(doing)?.len();
-        if bytes < keep {
-            let message = format!("`{}` holds {bytes} bytes, of the {keep} that were committed to it", path.display());
-            return Err(Error::new(Kind::Changed, message));
-        }
         file.set_len(keep).and_then(|()| file.seek(SeekFrom::End(0))).doing(doing)?;
         Ok(Lazy { path, file: Some(BufWriter::new(file)), bytes: keep })
     }

@@ -111,6 +111,12 @@ impl Plan {
     pub fn is_needed(&self, column: usize) -> bool {
         self.needed[column]
     }
+
+    /// Which sink each is, across changes of the others: its key, and how many before it have the same.
+    pub fn sink_keys(&self) -> Vec<(String, usize)> {
+        let keys: Vec<String> = self.sinks.iter().map(|sink| sink.config.key()).collect();
+        keys.iter().enumerate().map(|(i, key)| (key.clone(), keys[..i].iter().filter(|k| *k == key).count())).collect()
+    }
 }
 
 impl Plan {

@@ -29,10 +29,8 @@ pub struct SinkContext {
     /// Where the lake's tables lie.
     pub lake: PathBuf,
     pub pipeline: String,
-    /// Which of the pipeline's sinks it is.
-    pub number: usize,
-    /// Part of every id.
-    pub generation: u32,
+    /// How many of the pipeline's sinks before it have the same key.
+    pub ordinal: usize,
     pub start: Start,
     /// Another process may still write.
     pub take_over: bool,
@@ -45,27 +43,28 @@ pub struct SinkContext {
 pub enum Start {
     /// Nobody will go on from here.
     ForOnce,
-    /// As the first of a generation, or from a position of its own.
-    Lasting(Option<String>),
+    /// Runs go on from one another: as the first of them, or from a position of its own.
+    Lasting {
+        /// Tells these runs from any others, in tables that both write to.
+        writer: String,
+        position: Option<String>,
+    },
 }
 
 impl SinkContext {
-    /// Identifies this sink in a table's transaction log. Where runs go on from one another, each generation is a writer of its own.
+    /// Identifies this sink in a table's transaction log.
     fn writer(&self) -> Writer {
-        let app_id = format!("ouzel.{}.{}", self.pipeline, self.number);
-        let app_id = match self.start {
-            Start::ForOnce => app_id,
-            Start::Lasting(_) => format!("{app_id}.{}", self.generation),
+        let app_id = match &self.start {
+            Start::ForOnce => format!("ouzel.{}.{}", self.pipeline, self.ordinal),
+            Start::Lasting { writer, .. } => format!("ouzel.{}.{}.{writer}", self.pipeline, self.ordinal),
         };
         Writer { app_id, pipeline: self.pipeline.clone() }
     }
-}
 
-impl SinkContext {
     fn position(&self) -> Option<&str> {
         match &self.start {
-            Start::Lasting(Some(position)) => Some(position),
-            _ => None,
+            Start::ForOnce => None,
+            Start::Lasting { position, .. } => position.as_deref(),
         }
     }
 }
@@ -121,7 +120,7 @@ impl SinkConfig {
             SinkConfig::Lake(sink) => {
                 let commits = match &context.start {
                     Start::ForOnce => Commits::Own,
-                    Start::Lasting(position) => Commits::Follow(position.as_deref()),
+                    Start::Lasting { .. } => Commits::Follow(context.position()),
                 };
                 sink.open(&context.lake, schema, context.writer(), commits)
             }

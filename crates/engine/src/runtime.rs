@@ -248,14 +248,20 @@ impl<'a> Running<'a> {
     /// Makes commits as they come, until all batches are through.
     fn make_commits<'s>(&'s self, scope: &'s Scope<'s, '_>, requests: Receiver<Request>, die_after: Option<u64>) {
         let Some(lasting) = &self.lasting else { return };
+        let merge = || {
+            if let Some(merge) = lasting.merge_due() {
+                scope.spawn(|| lasting.merged(merge.run(self.plan)));
+            }
+        };
+        // Runs that are too short for a merge of their own leave files too.
+        merge();
         for request in requests {
             if self.broken() {
                 continue;
             }
-            if let Err(e) = lasting.commit(self, request) {
-                self.fail(e);
-            } else if let Some(merge) = lasting.merge_due() {
-                scope.spawn(|| lasting.merged(merge.run(self.plan)));
+            match lasting.commit(self, request) {
+                Ok(()) => merge(),
+                Err(e) => self.fail(e),
             }
             if die_after.is_some_and(|n| lasting.made.load(Relaxed) >= n) && !self.broken() {
                 self.fail(Error::internal(STOPPED_DEAD));

@@ -16,7 +16,7 @@ pub use file::FileSink;
 pub use ndjson::NdjsonEncoder;
 pub use parquet_file::ParquetFile;
 pub use stdout::StdoutSink;
-pub use text_file::TextFile;
+pub use text_file::{TextFile, sync_folder};
 
 use arrow_array::RecordBatch;
 use ouzel_core::{Encode, Encoded, Result};

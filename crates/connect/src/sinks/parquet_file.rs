@@ -55,6 +55,7 @@ impl ParquetFile {
         if position.is_some() {
             parts.find(&path, &mut names)?;
         }
+        parts.sweep(&path);
         Ok(ParquetFile { path, schema, writer: None, parts, names, broken: false })
     }
 
@@ -158,6 +159,20 @@ impl Parts {
         }
         self.complete = vec![name];
         Ok(())
+    }
+}
+
+impl Parts {
+    /// Removes what runs that were killed left behind. What cannot be removed is in nobody's way.
+    fn sweep(&self, path: &Path) {
+        let prefix = part(path, "");
+        let Some(folder) = path.parent().and_then(|folder| fs::read_dir(folder).ok()) else { return };
+        for file in folder.flatten().map(|entry| entry.path()) {
+            let name = file.to_str().and_then(|file| file.strip_prefix(prefix.to_str()?));
+            if name.is_some_and(|name| !self.complete.iter().any(|complete| complete == name)) {
+                let _ = fs::remove_file(&file);
+            }
+        }
     }
 }
 

@@ -211,10 +211,13 @@ pub(super) fn create_parent(path: &Path) -> Result<()> {
 }
 
 /// A file's name is durable only when its folder is.
+pub fn sync_folder(folder: &Path) -> Result<()> {
+    File::open(folder).and_then(|f| f.sync_all()).doing(|| format!("syncing the folder `{}`", folder.display()))
+}
+
 pub(super) fn sync_parent(path: &Path) -> Result<()> {
-    let parent = match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
-    File::open(parent).and_then(|folder| folder.sync_all()).doing(|| format!("syncing the folder `{}`", parent.display()))
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => sync_folder(parent),
+        _ => sync_folder(Path::new(".")),
+    }
 }

@@ -19,6 +19,9 @@ pub struct Manifest {
     pub commit: u64,
     /// How often the pipeline has started anew: part of every id.
     pub generation: u32,
+    /// Tells this generation's commits to a table from those of any other, also of state that was removed.
+    #[serde(default)]
+    pub writer: String,
     /// Of the first event whose outputs this generation has: what is before it was only run to have its state.
     #[serde(default)]
     pub from: u64,
@@ -54,6 +57,9 @@ pub struct StateFile {
 pub struct SinkState {
     /// Which sink it is.
     pub key: String,
+    /// How many before it have the same key.
+    #[serde(default)]
+    pub ordinal: usize,
     pub position: String,
 }
 

@@ -1,9 +1,10 @@
 //! The folder of a pipeline's state: who holds it, which commits there are, making the next one.
 
 use super::files::{Section, Writer};
-use super::manifest::{Manifest, StateFile};
+use super::manifest::{FORMAT, Manifest, StateFile};
 use super::merge::{Merge, Merged};
 use crate::fault;
+use ouzel_connect::sinks::sync_folder;
 use ouzel_core::error::ResultExt;
 use ouzel_core::{Error, Kind, Result};
 use std::collections::BTreeSet;
@@ -18,6 +19,7 @@ const KEPT_COMMITS: usize = 3;
 pub struct Store {
     folder: PathBuf,
     project: String,
+    pipeline: String,
     /// Released when it is closed.
     _lock: File,
     epoch: u64,
@@ -53,6 +55,10 @@ impl Store {
     /// [`Kind::Conflict`]: another process holds it. [`Kind::Changed`]: it is of a newer version or of another project.
     pub fn open(folder: &Path, project: &str, pipeline: &str, take_over: bool) -> Result<Opened> {
         fs::create_dir_all(folder).doing(|| format!("making the folder `{}`", folder.display()))?;
+        for parent in folder.ancestors().skip(1).take(2).filter(|parent| !parent.as_os_str().is_empty()) {
+            // They may be new as well; or old, and of someone who lets us through but not read.
+            let _ = sync_folder(parent);
+        }
         let lock = lock(folder, take_over)?;
         let (mut commits, mut damaged) = (Vec::new(), Vec::new());
         let mut newest = 0;
@@ -82,6 +88,7 @@ impl Store {
         let store = Store {
             folder: folder.to_path_buf(),
             project: project.into(),
+            pipeline: pipeline.into(),
             _lock: lock,
             epoch,
             commit: newest,
@@ -89,11 +96,6 @@ impl Store {
             merging: Merging::Idle,
         };
         Ok(Opened { store, commits, damaged })
-    }
-
-    /// Whose state it is.
-    pub fn project(&self) -> &str {
-        &self.project
     }
 
     pub fn folder(&self) -> &Path {
@@ -116,7 +118,8 @@ impl Store {
             manifest.files.push(StateFile { name, bytes, entries: sections.iter().map(|s| s.entries).sum() });
         }
         fault::point("delta-synced");
-        (manifest.format, manifest.epoch, manifest.commit) = (super::manifest::FORMAT, self.epoch, commit);
+        (manifest.format, manifest.epoch, manifest.commit) = (FORMAT, self.epoch, commit);
+        (manifest.project, manifest.pipeline) = (self.project.clone(), self.pipeline.clone());
         if !self.create(&manifest)? {
             return Err(self.taken_over());
         }
@@ -258,9 +261,4 @@ fn manifests(folder: &Path) -> Result<Vec<(u64, PathBuf)>> {
     }
     found.sort();
     Ok(found)
-}
-
-/// A file's name is durable only when its folder is.
-fn sync_folder(folder: &Path) -> Result<()> {
-    File::open(folder).and_then(|f| f.sync_all()).doing(|| format!("syncing the folder `{}`", folder.display()))
 }

@@ -94,25 +94,29 @@ impl Pace {
         self.busy.fetch_add((seconds * 1e6) as u64, Relaxed);
     }
 
-    /// Whether to begin a commit now; it has begun if so.
-    pub fn begin(&self, failed: impl Fn() -> bool) -> bool {
+    /// Whether a commit is to begin. Asked of one batch at a time.
+    pub fn is_due(&self, failed: impl Fn() -> bool) -> bool {
         while self.each_batch && self.under_way.load(Relaxed) && !failed() {
             std::thread::sleep(std::time::Duration::from_micros(50));
         }
-        if self.under_way.load(Relaxed) {
+        if self.under_way.load(Relaxed) || failed() {
             return false;
         }
         let at_first = FIRST_WORK_US << self.begun.load(Relaxed).min(10);
         let work = (self.cost.load(Relaxed) * WORK_PER_CUT).clamp(at_first.min(WORK_US), WORK_US_MAX) * self.threads;
-        let mut since = self.since.lock().unwrap_or_else(PoisonError::into_inner);
-        let due = self.each_batch || self.busy.load(Relaxed) >= work || since.seconds() >= WAIT_S;
-        if due {
-            self.under_way.store(true, Relaxed);
-            self.begun.fetch_add(1, Relaxed);
-            self.busy.store(0, Relaxed);
-            *since = Stopwatch::start();
-        }
-        due
+        self.each_batch || self.busy.load(Relaxed) >= work || self.since().seconds() >= WAIT_S
+    }
+
+    /// A commit begins.
+    pub fn begin(&self) {
+        self.under_way.store(true, Relaxed);
+        self.begun.fetch_add(1, Relaxed);
+        self.busy.store(0, Relaxed);
+        *self.since() = Stopwatch::start();
+    }
+
+    fn since(&self) -> MutexGuard<'_, Stopwatch> {
+        self.since.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -246,11 +250,11 @@ impl Lasting {
             file.sync_data().doing(|| "syncing what was set aside".into())?;
         }
         let (mut states, mut publish) = (Vec::new(), Vec::new());
-        for (sink, plan) in sinks.into_iter().zip(&running.plan.sinks) {
+        for (sink, (key, ordinal)) in sinks.into_iter().zip(running.plan.sink_keys()) {
             if let Some(sync) = sink.sync {
                 sync()?;
             }
-            states.push(SinkState { key: plan.config.key(), position: sink.position });
+            states.push(SinkState { key, ordinal, position: sink.position });
             publish.extend(sink.publish);
         }
         fault::point("sinks-synced");

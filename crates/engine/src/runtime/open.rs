@@ -10,6 +10,7 @@ use crate::journal::Journal;
 use crate::plan::Plan;
 use crate::registry::{SinkConfig, SinkContext, Start};
 use crate::summary::{PipelineSummary, Resumed, SinkSummary};
+use ouzel_core::clock::{Clock, WallClock};
 use ouzel_core::error::ResultExt;
 use ouzel_core::{Error, Kind, Result, Sink, Source};
 use ouzel_detect::features::SHARDS;
@@ -42,20 +43,20 @@ impl<'a> Running<'a> {
             None => 0,
         };
         let manifest = begun.as_ref().map(|begun| &begun.manifest);
-        let sinks = open_sinks(plan, place, options, generation, manifest, &mut notes)?;
+        let sinks = open_sinks(plan, place, options, manifest, &mut notes).map_err(with_hint)?;
         let mut encoders = Vec::new();
         for _ in 0..threads {
             encoders.push(sinks.iter().map(|s| s.encoder()).collect::<Result<Vec<_>>>()?);
         }
         let totals = manifest.map(|m| m.totals.clone()).unwrap_or_default();
         let keep = manifest.map(|m| m.journal).unwrap_or_default();
-        let journal = Journal::open(&place.of(&plan.name), keep, options.take_over)?;
+        let journal = Journal::open(&place.of(&plan.name), keep, options.take_over).map_err(with_hint)?;
         let offset = manifest.map_or(0, |m| m.offset);
         let from = manifest.map_or(options.from, |m| m.from);
         let resumed = manifest.filter(|m| m.source.is_some()).map(|m| Resumed {
             commit: m.commit,
             events: m.offset,
-            source: describe(m.source.as_deref().unwrap_or_default()),
+            source: source.whereabouts(),
         });
         let counts = Counts {
             received: offset,
@@ -157,12 +158,16 @@ fn begin(
     let Opened { mut store, commits, damaged } = opened;
     notes.extend(damaged);
     let newest = commits.first();
-    let generation = newest.map_or(0, |m| m.generation + u32::from(options.fresh && m.source.is_some()));
-    if options.fresh
-        && let Some(before) = newest.filter(|m| m.source.is_some())
-    {
-        notes.push(anew(plan, before));
-    }
+    let last = generation::last(store.folder())?;
+    let after_last = last.map_or(0, |last| last + 1);
+    let generation = match newest {
+        Some(before) if options.fresh && before.source.is_some() => {
+            notes.push(anew(plan, before));
+            after_last.max(before.generation + 1)
+        }
+        Some(before) => before.generation,
+        None => after_last,
+    };
     let mut found = None;
     for commit in commits.iter().filter(|m| !options.fresh && m.source.is_some() && m.generation == generation) {
         fits(plan, commit)?;
@@ -180,10 +185,7 @@ fn begin(
         commits.iter().any(|m| m.source.is_some() && m.generation == generation) || (newest.is_none() && !notes.is_empty());
     let (manifest, restored, duplicates) = match found {
         Some((manifest, restored, duplicates)) => {
-            source.resume(manifest.source.as_deref().unwrap_or_default()).map_err(|e| {
-                let hint = "put back what was there, or start anew with `--fresh`";
-                if e.kind == Kind::Changed { Error::new(Kind::Changed, format!("{e}: {hint}")) } else { e }
-            })?;
+            source.resume(manifest.source.as_deref().unwrap_or_default()).map_err(with_hint)?;
             (manifest, restored, duplicates)
         }
         None if had_state && !options.fresh => {
@@ -196,20 +198,20 @@ fn begin(
         }
         None => {
             let manifest = Manifest {
-                project: String::new(),
-                pipeline: plan.name.clone(),
                 generation,
+                writer: format!("{generation}-{:x}", WallClock.now_us()),
                 from: options.from,
                 definitions: plan.definitions.clone(),
-                clock: crate::checkpoint::to_hex(&clock_bytes()),
                 ..Manifest::default()
             };
             (manifest, empty(plan), duplicates(plan, true))
         }
     };
-    let manifest = Manifest { project: store.project().into(), ..manifest };
     let manifest = store.commit(manifest, &[])?;
     store.sweep()?;
+    if last != Some(generation) {
+        generation::keep(store.folder(), generation)?;
+    }
     Ok(Begun { store, manifest, restored, duplicates })
 }
 
@@ -225,11 +227,12 @@ fn anew(plan: &Plan, before: &Manifest) -> String {
     what
 }
 
-fn clock_bytes() -> Vec<u8> {
-    use ouzel_core::wire::Wire;
-    let mut bytes = Vec::new();
-    EventClock::default().put(&mut bytes);
-    bytes
+/// What a run is to go on from is not what it was: says what would work.
+fn with_hint(e: Error) -> Error {
+    match e.kind {
+        Kind::Changed => Error::new(Kind::Changed, format!("{e}: put back what was there, or start anew with `--fresh`")),
+        _ => e,
+    }
 }
 
 /// State is of the definitions it was made by.
@@ -261,28 +264,26 @@ fn open_sinks(
     plan: &Plan,
     place: &Place,
     options: &Options,
-    generation: u32,
     manifest: Option<&Manifest>,
     notes: &mut Vec<String>,
 ) -> Result<Vec<Box<dyn Sink>>> {
     let mut sinks = Vec::new();
-    for (number, sink) in plan.sinks.iter().enumerate() {
+    for (sink, (key, ordinal)) in plan.sinks.iter().zip(plan.sink_keys()) {
         let start = match manifest {
             None => Start::ForOnce,
             Some(manifest) => {
-                let known = manifest.sinks.iter().find(|s| s.key == sink.config.key());
+                let known = manifest.sinks.iter().find(|s| (&s.key, s.ordinal) == (&key, ordinal));
                 if known.is_none() && manifest.offset > 0 {
-                    notes.push(format!("the sink `{}` is new: it gets the events from here on", sink.config.key()));
+                    notes.push(format!("the sink `{key}` is new: it gets the events from here on"));
                 }
-                Start::Lasting(known.map(|s| s.position.clone()))
+                Start::Lasting { writer: manifest.writer.clone(), position: known.map(|s| s.position.clone()) }
             }
         };
         let context = SinkContext {
             root: place.root.clone(),
             lake: place.lake.clone(),
             pipeline: plan.name.clone(),
-            number,
-            generation,
+            ordinal,
             start,
             take_over: options.take_over,
             colour: options.colour,
@@ -300,16 +301,4 @@ fn sink_summaries(plan: &Plan, sinks: &[Box<dyn Sink>], totals: &PipelineSummary
         summaries.push(SinkSummary { kind, location, ..before.cloned().unwrap_or_default() });
     }
     summaries
-}
-
-/// A source's position, for people.
-fn describe(position: &str) -> String {
-    let json: serde_json::Value =
-        serde_json::from_str(position.trim_start_matches(|c: char| c.is_ascii_digit() || c == ' ')).unwrap_or_default();
-    let reading = &json["reading"];
-    match (reading["name"].as_str(), reading["position"].as_u64(), json["read"].as_array().map(Vec::len)) {
-        (Some(name), Some(position), _) => format!("{name}, byte {position}"),
-        (_, _, Some(read)) if read > 0 => format!("behind {read} files"),
-        _ => String::new(),
-    }
 }

@@ -144,9 +144,11 @@ impl<'a, 'r> Worker<'a, 'r> {
             let mut commit = None;
             if let Some(lasting) = &self.running.lasting
                 && (!nothing || reading.uncommitted)
+                && lasting.pace.is_due(|| self.running.failed())
                 && let Some(position) = reading.source.position()
-                && lasting.pace.begin(|| self.running.failed())
             {
+                lasting.pace.begin();
+                lasting.cut.announce(reading.next);
                 commit = Some(position);
             }
             if nothing && commit.is_none() {
@@ -156,9 +158,6 @@ impl<'a, 'r> Worker<'a, 'r> {
             let number = reading.next;
             reading.next += 1;
             reading.uncommitted = commit.is_none();
-            if let (Some(_), Some(lasting)) = (&commit, &self.running.lasting) {
-                lasting.cut.announce(number);
-            }
             return Ok(Some(Taken { number, chunk, commit }));
         }
     }

@@ -65,9 +65,8 @@ fn open(config: &str, root: &Path, position: Option<String>) -> ouzel_core::Resu
         root: root.into(),
         lake: root.join("lake"),
         pipeline: "p".into(),
-        number: 0,
-        generation: 0,
-        start: Start::Lasting(position),
+        ordinal: 0,
+        start: Start::Lasting { writer: "0-1".into(), position },
         take_over: false,
         colour: false,
     };
@@ -144,6 +143,7 @@ fn hold(subject: &Subject, steps: &[Step]) -> Result<(), TestCaseError> {
     run.commit(3);
     run.sink.close().expect("closes");
     prop_assert_eq!((subject.read)(root), (0..all + 3).collect::<Vec<_>>(), "{}, gone on with", subject.config);
+    prop_assert_eq!(std::fs::read_dir(root).expect("a folder").count(), 1, "{}: something is left behind", subject.config);
     Ok(())
 }
 

@@ -23,8 +23,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// ```
 ///
 /// The table is made if it does not exist. New columns are added to one that does; a column whose type has changed is
-/// refused. Rows become visible by commits. Each commit records the pipeline and a running number, so that a reader can
-/// tell what it has seen.
+/// refused. Rows become visible by commits. Where state lasts these are the commits of the run (every half second of work, and
+/// after five seconds where there is little), and each records the pipeline and the offset behind its last event; with state
+/// in memory `commit_every` and `commit_rows` decide, and each records a running number.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct LakeSink {
@@ -34,10 +35,10 @@ pub struct LakeSink {
     /// dates or booleans. An empty text reads back as null.
     #[serde(default)]
     pub partition_by: Vec<Spanned<String>>,
-    /// A row waits this long at most before it is visible.
+    /// With state in memory: a row waits this long at most before it is visible.
     #[serde(default = "default_commit_every")]
     pub commit_every: Spanned<TimeSpan>,
-    /// Or until so many rows wait.
+    /// With state in memory: or until so many rows wait.
     #[serde(default = "default_commit_rows")]
     pub commit_rows: Spanned<u64>,
 }

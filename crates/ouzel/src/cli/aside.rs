@@ -25,7 +25,10 @@ enum What {
         limit: usize,
     },
     /// Whole events: reason, origin and raw bytes.
-    Show { ids: Vec<String> },
+    Show {
+        #[arg(required = true)]
+        ids: Vec<String>,
+    },
     /// Writes the raw events to a new file, to be read as input again, and takes them off the list.
     Retry {
         /// All, if none is named.
@@ -36,6 +39,7 @@ enum What {
     },
     /// Takes events off the list for good.
     Drop {
+        #[arg(required_unless_present = "all")]
         ids: Vec<String>,
         /// All there are.
         #[arg(long)]

@@ -140,7 +140,7 @@ fn describe(name: &str, s: &PipelineSummary, colour: bool) -> String {
         line(
             &mut out,
             "resumed",
-            &format!("behind event {}{at}, commit {}; counts are of both runs together", count(r.events), r.commit),
+            &format!("behind event {}{at}, commit {}; counts are of all its runs together", count(r.events), r.commit),
         );
     }
     s.notes.iter().for_each(|note| line(&mut out, "note", note));

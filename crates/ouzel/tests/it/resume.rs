@@ -206,3 +206,90 @@ fn a_replay_is_a_generation_of_its_own_from_some_event_on() {
     assert_eq!(rows(folder.path()), expected, "the same results, under ids of their own");
     assert_eq!(ouzel(&["replay", "-p", &root, "--from", "nonsense"], &[]).0.status.code(), Some(2));
 }
+
+/// Rows of a Delta table, as its log counts them.
+fn table_rows(root: &Path) -> u64 {
+    let log = std::fs::read_dir(root.join("lake/t/_delta_log")).expect("a table").flatten().map(|entry| entry.path());
+    let texts =
+        log.filter(|path| path.extension().is_some_and(|e| e == "json")).map(|path| std::fs::read_to_string(path).expect("text"));
+    let lines: Vec<Value> =
+        texts.flat_map(|text| text.lines().map(|l| serde_json::from_str(l).expect("JSON")).collect::<Vec<_>>()).collect();
+    let stats = lines.iter().filter_map(|action| action["add"]["stats"].as_str());
+    stats.map(|stats| serde_json::from_str::<Value>(stats).expect("JSON")["numRecords"].as_u64().expect("a number")).sum()
+}
+
+const LAKE: &str = "lake: { table: t, columns: [_id, ip, n] }";
+
+#[test]
+fn a_table_gets_the_rows_of_another_log_though_the_state_was_removed() {
+    let folder = project(&PIPELINE.replace("file: { path: out.ndjson, columns: [_id, ip, n, decision] }", LAKE));
+    write(folder.path(), "in-1.ndjson", &log(0, 100));
+    assert_eq!(run(folder.path(), &[], &[]).0, Some(0));
+    std::fs::remove_dir_all(folder.path().join(".ouzel")).expect("was there");
+    write(folder.path(), "in-1.ndjson", &log(5000, 60));
+    assert_eq!(run(folder.path(), &[], &[]).0, Some(0));
+    assert_eq!(table_rows(folder.path()), 160);
+}
+
+#[test]
+fn sinks_may_come_and_change_places() {
+    let with = |sinks: &str| PIPELINE.replace("[{ file: { path: out.ndjson, columns: [_id, ip, n, decision] } }]", sinks);
+    let folder = project(&with(&format!("[{{ {LAKE} }}]")));
+    write(folder.path(), "in-1.ndjson", &log(0, 100));
+    assert_eq!(run(folder.path(), &[], &[]).0, Some(0));
+    write(folder.path(), "pipelines/web.yaml", &with(&format!("[{{ file: {{ path: out.ndjson }} }}, {{ {LAKE} }}]")));
+    write(folder.path(), "in-2.ndjson", &log(100, 10));
+    let (code, summary, err) = run(folder.path(), &[], &[]);
+    assert_eq!((code, table_rows(folder.path())), (Some(0), 110), "{err}");
+    assert!(summary["notes"][0].as_str().expect("a note").contains("`file out.ndjson` is new"), "{summary}");
+    assert_eq!(rows(folder.path()).lines().count(), 10);
+}
+
+/// Also where every run is too short for a merge of its own: nobody reads hundreds of files at a start.
+#[test]
+fn files_of_state_stay_few_however_short_the_runs() {
+    let folder = project(PIPELINE);
+    let mut logs = Vec::new();
+    for i in 0..40usize {
+        let (name, text) = (format!("in-{i:02}.ndjson"), log(i * 20, 20));
+        write(folder.path(), &name, &text);
+        logs.push((name, text));
+        // Killed in the middle of a merge now and then, it comes to the same.
+        let kill = [("OUZEL_FAULT", "kill:merge-written:1")];
+        run(folder.path(), &[], if i % 7 == 3 { &kill } else { &[] });
+        assert_eq!(run(folder.path(), &[], &[]).0, Some(0), "run {i}");
+    }
+    let state = std::fs::read_dir(folder.path().join(".ouzel/state/web")).expect("state").count();
+    assert!(state < 40, "{state} files");
+    let logs: Vec<(&str, String)> = logs.iter().map(|(name, text)| (name.as_str(), text.clone())).collect();
+    assert_eq!(rows(folder.path()), uninterrupted(&logs));
+}
+
+#[test]
+fn what_was_set_aside_is_listed_shown_tried_again_and_dropped() {
+    let folder = project(PIPELINE);
+    write(folder.path(), "in-1.ndjson", &(log(0, 5) + "nonsense\n{\"ip\":\"10.0.0.1\"}\n{\"t\":1\n"));
+    assert_eq!(run(folder.path(), &[], &[]).0, Some(0));
+    let root = folder.path().display().to_string();
+    let call = |args: &[&str]| {
+        let (output, out, err) = ouzel(&[args, &["-p", &root]].concat(), &[]);
+        (output.status.code(), out, err)
+    };
+    let (code, out, _) = call(&["deadletters"]);
+    assert!(code == Some(0) && out.starts_with("web: 2 events\n  web.0.0.5.0  in-1.ndjson:"), "{out}");
+    let (_, out, _) = call(&["quarantine", "show", "web.0.0.6.0"]);
+    assert!(out.contains("no event time") && out.contains("raw       {\"ip\":\"10.0.0.1\"}"), "{out}");
+    let again = folder.path().join("in-2.ndjson").display().to_string();
+    assert_eq!(call(&["deadletters", "retry", "web.0.0.5.0", "--to", &again]).0, Some(0));
+    assert_eq!(std::fs::read_to_string(&again).expect("written"), "nonsense\n");
+    assert_eq!(run(folder.path(), &[], &[]).1["dead_lettered"], 3, "tried again, it failed again");
+    assert_eq!(call(&["deadletters", "drop", "web.0.0.9.0"]).0, Some(1), "there is none of that id");
+    assert_eq!(call(&["deadletters", "drop"]).0, Some(2), "which?");
+    assert_eq!(call(&["deadletters", "drop", "--all"]).0, Some(0));
+    assert!(call(&["deadletters"]).1.starts_with("web: 0 events"));
+    // The counts of the runs stay, and a run goes on.
+    assert_eq!(run(folder.path(), &[], &[]).1["dead_lettered"], 3);
+    std::fs::remove_file(folder.path().join(".ouzel/state/web/dead_letters.ndjson")).expect("was there");
+    let (code, _, err) = run(folder.path(), &[], &[]);
+    assert!(code == Some(6) && err.contains("dead_letters.ndjson") && err.contains("--fresh"), "{code:?} {err}");
+}

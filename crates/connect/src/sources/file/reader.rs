@@ -56,7 +56,7 @@ impl FileReader {
     /// Opens the next file; `None` if there is none.
     fn open_next(&mut self) -> Result<Option<Open>> {
         let Some(next) = self.files.front() else { return Ok(None) };
-        let file = File::open(&next.path).doing(|| named("opening", &next.path))?;
+        let file = open(&next.path)?;
         let Some(next) = self.files.pop_front() else { return Ok(None) };
         Ok(Some(Open::new(next, Box::new(file), self.compression, (self.framing)())))
     }
@@ -133,6 +133,13 @@ impl Source for FileReader {
             }
         }
         Ok(())
+    }
+
+    fn whereabouts(&self) -> String {
+        match &self.current {
+            Some(open) => format!("{}, byte {}", open.file.name, open.position),
+            None => format!("behind {} file{}", self.read.len(), if self.read.len() == 1 { "" } else { "s" }),
+        }
     }
 
     fn progress(&self) -> Option<(u64, u64)> {
