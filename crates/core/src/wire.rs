@@ -3,6 +3,8 @@
 //! Reading never panics and never asks for more memory than the bytes at hand could fill, whatever they hold: that they
 //! are what was written is for a checksum to say.
 
+use std::collections::VecDeque;
+
 /// Bytes that are not what was written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Damaged;
@@ -18,6 +20,23 @@ impl std::error::Error for Damaged {}
 pub trait Wire: Sized {
     fn put(&self, out: &mut Vec<u8>);
     fn take(from: &mut Taker<'_>) -> Result<Self, Damaged>;
+}
+
+/// [`Wire`] of a structure: its fields one after the other.
+#[macro_export]
+macro_rules! wire {
+    ($of:ident $(<$generic:ident>)? { $($field:ident),+ $(,)? }) => {
+        impl$(<$generic: $crate::wire::Wire>)? $crate::wire::Wire for $of$(<$generic>)? {
+            #[inline]
+            fn put(&self, out: &mut Vec<u8>) {
+                $(self.$field.put(out);)+
+            }
+            #[inline]
+            fn take(from: &mut $crate::wire::Taker<'_>) -> Result<Self, $crate::wire::Damaged> {
+                Ok(Self { $($field: from.take()?),+ })
+            }
+        }
+    };
 }
 
 /// What is left to read.
@@ -181,6 +200,17 @@ impl Wire for () {
     }
 }
 
+impl Wire for i128 {
+    #[inline]
+    fn put(&self, out: &mut Vec<u8>) {
+        (*self as u128).put(out);
+    }
+    #[inline]
+    fn take(from: &mut Taker<'_>) -> Result<i128, Damaged> {
+        Ok(from.take::<u128>()? as i128)
+    }
+}
+
 impl Wire for Box<str> {
     fn put(&self, out: &mut Vec<u8>) {
         put_bytes(self.as_bytes(), out);
@@ -214,16 +244,21 @@ impl<T: Wire> Wire for Option<T> {
     }
 }
 
-impl<T: Wire> Wire for Vec<T> {
-    fn put(&self, out: &mut Vec<u8>) {
-        self.len().put(out);
-        self.iter().for_each(|item| item.put(out));
-    }
-    /// Items of no bytes do not come in lists.
-    fn take(from: &mut Taker<'_>) -> Result<Vec<T>, Damaged> {
-        (0..from.count()?).map(|_| from.take()).collect()
-    }
+/// Lists. Items of no bytes do not come in them.
+macro_rules! lists {
+    ($($list:ident),*) => {$(
+        impl<T: Wire> Wire for $list<T> {
+            fn put(&self, out: &mut Vec<u8>) {
+                self.len().put(out);
+                self.iter().for_each(|item| item.put(out));
+            }
+            fn take(from: &mut Taker<'_>) -> Result<$list<T>, Damaged> {
+                (0..from.count()?).map(|_| from.take()).collect()
+            }
+        }
+    )*};
 }
+lists!(Vec, VecDeque);
 
 #[cfg(test)]
 mod tests {

@@ -6,19 +6,23 @@
 //! last row and the index where that window starts; all windows end at the same index. A row slides the windows to its
 //! own time, forwards or back, and adds itself at their end: constant time, amortised, for rows in order; for others as many
 //! steps as entries lie between. Integer totals may subtract, for they are exact. A key with a few entries has no totals: its
-//! windows are summed up anew for each row, which costs no more and takes a third of the memory. Most keys are such.
+//! windows are summed up anew for each row, which costs no more and takes half the memory. Most keys are such.
 //!
 //! While the log holds at most `exact_up_to` entries over the longest window and the lateness, all is exact. Past that
 //! the measures with the longest windows go to tiles of 1/256 window, until less is kept or none is left, and come back
 //! when their tiles are empty.
 
 mod log;
+mod saved;
+mod slot;
 mod tiles;
 
 use super::measure::{Input, Measure, Output, Row, Save, Values, Window};
 use log::Log;
-use ouzel_core::wire::{Damaged, Taker, Wire};
-use std::collections::{HashMap, hash_map};
+use ouzel_core::wire::{Damaged, Taker};
+use saved::Part;
+use slot::{Slot, Total, advance};
+use std::collections::HashMap;
 use tiles::Tiles;
 
 #[cfg(test)]
@@ -59,37 +63,11 @@ pub struct Windows {
     in_part: HashMap<u32, Part>,
 }
 
-/// What is known of a log of which only changes have been read back.
-#[derive(Debug, Clone, Copy)]
-struct Part {
-    /// Time of the oldest entry of the whole log.
-    oldest: i64,
-    /// From this time on all entries are here.
-    from: i64,
-}
-
 /// What one row, or all rows of one time, add.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Entry {
     counts: Vec<u32>,
     sums: Vec<i64>,
-}
-
-#[derive(Default)]
-struct Slot {
-    log: Log,
-    /// Time of the last row; the totals are as of it.
-    now: i64,
-    /// Number after the last log entry at or before `now`: where all windows end.
-    end: u32,
-    /// The entries before this number are as they were when they were last written.
-    written: u32,
-    /// It has been written as a whole: the next writing may be of what has changed.
-    is_based: bool,
-    /// By measure; only where there are more than a few entries, and as of `now`.
-    totals: Option<Box<[Total]>>,
-    /// Present while any measure of this key is tiled.
-    tiled: Option<Box<Tiled>>,
 }
 
 /// Entries that are summed up one by one.
@@ -100,50 +78,6 @@ struct Tiled {
     tiles: Vec<Option<Tiles>>,
     /// The longest window of the measures that are still exact; 0 if none is.
     longest_exact: i64,
-}
-
-/// A measure's window as of the last row. 32 bytes: two share a cache line.
-#[derive(Debug, Clone, Copy, Default)]
-struct Total {
-    /// Time of the entry at `start`, `i64::MAX` if there is none: nothing leaves the window before the time reaches this plus the
-    /// window.
-    first: i64,
-    count: u64,
-    /// The sum's lower 64 bits, and the next 32: room for 2^32 entries of 64 bits.
-    low: u64,
-    high: i32,
-    /// Number of the first log entry in the window.
-    start: u32,
-}
-
-impl Total {
-    #[inline]
-    fn sum(&self) -> i128 {
-        (i128::from(self.high) << 64) | i128::from(self.low)
-    }
-    #[inline]
-    fn add(&mut self, sum: i128) {
-        let sum = self.sum() + sum;
-        (self.low, self.high) = (sum as u64, (sum >> 64) as i32);
-    }
-    #[inline]
-    fn enter(&mut self, (count, sum): (u32, i64)) {
-        self.count += u64::from(count);
-        if sum != 0 {
-            self.add(i128::from(sum));
-        }
-    }
-    #[inline]
-    fn leave(&mut self, (count, sum): (u32, i64)) {
-        self.count -= u64::from(count);
-        if sum != 0 {
-            self.add(-i128::from(sum));
-        }
-    }
-    /// No window: what comes next is its first entry.
-    fn empty(start: u32) -> Total {
-        Total { start, first: i64::MAX, ..Total::default() }
-    }
 }
 
 impl Windows {
@@ -271,130 +205,6 @@ impl Windows {
     }
 }
 
-impl Slot {
-    #[inline]
-    fn is_tiled(&self, measure: usize) -> bool {
-        self.tiled.as_ref().is_some_and(|tiled| tiled.tiles[measure].is_some())
-    }
-
-    #[inline]
-    fn output(&self, measures: &[WindowMeasure], totals: &[Total], row: &Row, outputs: &mut [Output]) {
-        for (k, (m, total)) in measures.iter().zip(totals).enumerate() {
-            let (count, sum) = match self.tiled.as_ref().and_then(|tiled| tiled.tiles[k].as_ref()) {
-                Some(tiles) => tiles.query(row.time, &m.window),
-                None => (total.count, total.sum()),
-            };
-            m.output(count, sum, row.row, &mut outputs[k]);
-        }
-    }
-
-    /// Makes the totals, as of `now`.
-    #[cold]
-    fn sum_up(&mut self, measures: &[WindowMeasure], sum_of_lane: &[Option<usize>]) {
-        self.end = self.log.begin();
-        let mut totals = vec![Total::empty(self.end); measures.len()].into_boxed_slice();
-        self.slide_end(measures, sum_of_lane, &mut totals, self.now);
-        for (k, (m, total)) in measures.iter().zip(totals.iter_mut()).enumerate() {
-            if !self.is_tiled(k) {
-                advance(&self.log, m, sum_of_lane, total, self.now);
-            }
-        }
-        self.totals = Some(totals);
-    }
-
-    /// Takes into the windows what was ahead of them and is not after `t`.
-    fn slide_end(&mut self, measures: &[WindowMeasure], sum_of_lane: &[Option<usize>], totals: &mut [Total], t: i64) {
-        while self.end != self.log.end() && self.log.time(self.end) <= t {
-            for (k, (m, total)) in measures.iter().zip(totals.iter_mut()).enumerate() {
-                if self.is_tiled(k) {
-                    continue;
-                }
-                if total.start == self.end {
-                    total.first = self.log.time(self.end);
-                }
-                total.enter(self.log.lane(self.end, m.lane, sum_of_lane[m.lane]));
-            }
-            self.end = self.end.wrapping_add(1);
-        }
-    }
-
-    /// Makes `t`, which is before `now`, the end of the windows.
-    #[cold]
-    fn slide_back(&mut self, measures: &[WindowMeasure], sum_of_lane: &[Option<usize>], totals: &mut [Total], t: i64) {
-        let log = &self.log;
-        let was_end = self.end;
-        while self.end != log.begin() && log.time(self.end.wrapping_sub(1)) > t {
-            self.end = self.end.wrapping_sub(1);
-        }
-        for (k, (m, total)) in measures.iter().zip(totals).enumerate() {
-            if self.tiled.as_ref().is_some_and(|tiled| tiled.tiles[k].is_some()) {
-                continue;
-            }
-            let (lane, sum) = (m.lane, sum_of_lane[m.lane]);
-            // How far the window's start lies behind its end, then and now: what is in neither is passed over.
-            let ahead = was_end.wrapping_sub(self.end);
-            let held = was_end.wrapping_sub(total.start);
-            if held <= ahead {
-                *total = Total::empty(self.end);
-            } else {
-                (0..ahead).for_each(|i| total.leave(log.lane(self.end.wrapping_add(i), lane, sum)));
-            }
-            while total.start != log.begin() && log.time(total.start.wrapping_sub(1)) > t.saturating_sub(m.window.within) {
-                total.start = total.start.wrapping_sub(1);
-                total.enter(log.lane(total.start, lane, sum));
-            }
-            total.first = if total.start == log.end() { i64::MAX } else { log.time(total.start) };
-        }
-    }
-
-    /// Adds a row at the end of the windows.
-    #[inline]
-    fn add(&mut self, measures: &[WindowMeasure], sum_of_lane: &[Option<usize>], totals: &mut [Total], t: i64, row: &Entry) {
-        let at = self.end;
-        self.put(t, row);
-        for (k, (m, total)) in measures.iter().zip(totals).enumerate() {
-            if self.is_tiled(k) {
-                continue;
-            }
-            if total.start == at {
-                total.first = t;
-            }
-            total.enter((row.counts[m.lane], sum_of_lane[m.lane].map_or(0, |i| row.sums[i])));
-        }
-    }
-
-    /// Puts a row into the log, behind what is not after it.
-    #[inline]
-    fn put(&mut self, t: i64, row: &Entry) {
-        let at = self.end;
-        let merged = self.log.merge(at, t, row);
-        if !merged {
-            self.log.insert(at, t, row);
-            self.end = at.wrapping_add(1);
-        }
-        let touched = if merged { at.wrapping_sub(1) } else { at };
-        let log_end = self.log.end();
-        if log_end.wrapping_sub(touched) > log_end.wrapping_sub(self.written) {
-            self.written = touched;
-        }
-    }
-
-    /// Drops the entries at or before time `through`, which no window of a row to come has.
-    #[inline]
-    fn drop_through(&mut self, through: i64) {
-        self.log.drop_through(through);
-        self.keep_end();
-    }
-
-    #[inline]
-    fn keep_end(&mut self) {
-        // Only where all measures are in tiles do the windows not move.
-        if self.end.wrapping_sub(self.log.begin()) > self.log.len() as u32 {
-            self.end = self.log.begin();
-        }
-    }
-}
-
 impl WindowMeasure {
     #[inline]
     fn output(&self, count: u64, sum: i128, row: u32, output: &mut Output) {
@@ -411,17 +221,6 @@ impl WindowMeasure {
             Kind::Mean if count > 0 => output.set_float(row, sum as f64 / count as f64),
             _ => {}
         }
-    }
-}
-
-/// Moves the start of a window so that it ends at `t`, which is not before where it ended.
-#[inline]
-fn advance(log: &Log, m: &WindowMeasure, sum_of_lane: &[Option<usize>], total: &mut Total, t: i64) {
-    let gone = t.saturating_sub(m.window.within);
-    while total.start != log.end() && total.first <= gone {
-        total.leave(log.lane(total.start, m.lane, sum_of_lane[m.lane]));
-        total.start = total.start.wrapping_add(1);
-        total.first = if total.start == log.end() { i64::MAX } else { log.time(total.start) };
     }
 }
 
@@ -472,11 +271,6 @@ impl Tiled {
     }
 }
 
-/// What a writing begins with.
-const NOTHING: u8 = 0;
-const ALL: u8 = 1;
-const CHANGES: u8 = 2;
-
 /// How far ahead of the row at hand its key's state, its log and totals, and then the start of its windows are asked from memory.
 const AHEAD: [usize; 3] = [24, 12, 6];
 
@@ -513,84 +307,12 @@ impl Measure for Windows {
         }
     }
 
-    /// A log mostly grows at its end: what has changed is its entries from some time on.
     fn save(&mut self, slot: u32, out: &mut Vec<u8>, what: Save) {
-        let Some(state) = self.slots.get_mut(slot as usize) else { return NOTHING.put(out) };
-        let log = &state.log;
-        let part = match (what, self.in_part.get(&slot)) {
-            (Save::All, part) => part.copied(),
-            (Save::Changes, _) if state.is_based && state.tiled.is_none() => {
-                // More are not written than there are; those dropped since count for nothing.
-                let unwritten = log.end().wrapping_sub(state.written).min(log.len() as u32);
-                let mut first = log.end().wrapping_sub(unwritten);
-                while first != log.begin() && first != log.end() && log.time(first.wrapping_sub(1)) == log.time(first) {
-                    first = first.wrapping_sub(1);
-                }
-                let oldest = if log.len() == 0 { i64::MAX } else { log.time(log.begin()) };
-                Some(Part { oldest, from: if first == log.end() { i64::MAX } else { log.time(first) } })
-            }
-            _ => None,
-        };
-        if let Some(Part { oldest, from }) = part {
-            CHANGES.put(out);
-            (state.now, (oldest, from)).put(out);
-            log.put(log.from(from), out);
-        } else {
-            ALL.put(out);
-            state.now.put(out);
-            log.put(log.begin(), out);
-            state.tiled.is_some().put(out);
-            if let Some(tiled) = &state.tiled {
-                tiled.longest_exact.put(out);
-                tiled.tiles.iter().for_each(|tiles| tiles.put(out));
-            }
-        }
-        if what == Save::Changes {
-            (state.written, state.is_based) = (log.end(), state.tiled.is_none());
-        }
+        self.save_slot(slot, out, what);
     }
 
-    /// Totals follow from the log.
     fn load(&mut self, slots: usize, slot: u32, from: &mut Taker<'_>) -> Result<(), Damaged> {
-        self.grow(slots);
-        let (lanes, sums) = (self.sum_of_lane.len(), self.sums);
-        let state = self.slots.get_mut(slot as usize).ok_or(Damaged)?;
-        match from.take::<u8>()? {
-            NOTHING => *state = Slot { log: Log::new(lanes, sums), ..Slot::default() },
-            CHANGES => {
-                let (now, (oldest, changed)): (i64, (i64, i64)) = from.take()?;
-                let is_new = !state.is_based && state.log.len() == 0;
-                match self.in_part.entry(slot) {
-                    hash_map::Entry::Occupied(mut part) => {
-                        let from = part.get().from.min(changed);
-                        part.insert(Part { oldest, from });
-                    }
-                    hash_map::Entry::Vacant(place) if is_new => _ = place.insert(Part { oldest, from: changed }),
-                    hash_map::Entry::Vacant(_) => {}
-                }
-                state.log.cut(changed);
-                state.log.drop_through(oldest.saturating_sub(1));
-                state.log.take(from)?;
-                (state.now, state.tiled) = (now, None);
-            }
-            ALL => {
-                *state = Slot { log: Log::new(lanes, sums), now: from.take()?, ..Slot::default() };
-                state.log.take(from)?;
-                self.in_part.remove(&slot);
-                if from.take()? {
-                    let longest_exact = from.take()?;
-                    let tiles = self.measures.iter().map(|_| from.take()).collect::<Result<_, _>>()?;
-                    state.tiled = Some(Box::new(Tiled { tiles, longest_exact }));
-                }
-            }
-            _ => return Err(Damaged),
-        }
-        (state.written, state.is_based) = (state.log.end(), state.tiled.is_none());
-        state.totals = None;
-        if state.log.len() > FEW || state.tiled.is_some() {
-            state.sum_up(&self.measures, &self.sum_of_lane);
-        }
-        Ok(())
+        self.load_slot(slots, slot, from)
     }
 
     fn loaded(&mut self) {

@@ -9,7 +9,8 @@ mod tests;
 use super::ordered::{BlockList, Monoid};
 use crate::features::measure::{Input, Measure, Output, Row, Save, Values, Window};
 use crate::features::measure::{load_slot, save_slot};
-use ouzel_core::wire::{Damaged, Taker, Wire};
+use ouzel_core::wire;
+use ouzel_core::wire::{Damaged, Taker};
 
 /// A caller's `within`, in half-lives: what is older weighs less than 2^-64 of its value. It is forgotten with its
 /// key and otherwise goes on fading; alone, it gives null.
@@ -103,27 +104,8 @@ impl Default for Slot {
     }
 }
 
-impl Wire for Slot {
-    fn put(&self, out: &mut Vec<u8>) {
-        self.newest.put(out);
-        self.base.put(out);
-        self.recent.put(out);
-    }
-    fn take(from: &mut Taker<'_>) -> Result<Self, Damaged> {
-        Ok(Slot { newest: from.take()?, base: from.take()?, recent: from.take()? })
-    }
-}
-
-impl Wire for Decayed {
-    fn put(&self, out: &mut Vec<u8>) {
-        self.time.put(out);
-        self.sum.put(out);
-        self.events.put(out);
-    }
-    fn take(from: &mut Taker<'_>) -> Result<Self, Damaged> {
-        Ok(Decayed { time: from.take()?, sum: from.take()?, events: from.take()? })
-    }
-}
+wire!(Slot { newest, base, recent });
+wire!(Decayed { time, sum, events });
 
 impl Slot {
     #[inline]

@@ -5,6 +5,7 @@ use super::multiset::sorted::Sorted;
 use super::sketch::{Sketch, Tiles, insert_tight, reserved};
 use crate::features::measure::{Input, Measure, Output, OutputType, Row, Save, Values, Window};
 use crate::features::measure::{load_slot, save_slot};
+use ouzel_core::wire;
 use ouzel_core::wire::{Damaged, Taker, Wire};
 use std::collections::BTreeSet;
 
@@ -117,14 +118,7 @@ impl Wire for Slot {
     }
 }
 
-impl Wire for Seen {
-    fn put(&self, out: &mut Vec<u8>) {
-        self.values.put(out);
-    }
-    fn take(from: &mut Taker<'_>) -> Result<Self, Damaged> {
-        Ok(Seen { values: from.take()? })
-    }
-}
+wire!(Seen { values });
 
 impl Slot {
     /// The earliest time of this value in the row's window, before the row itself is added.

@@ -8,6 +8,7 @@ mod tests;
 
 use crate::features::measure::{Input, Measure, Output, OutputType, Row, Save, Values, Window};
 use crate::features::measure::{load_slot, save_slot};
+use ouzel_core::wire;
 use ouzel_core::wire::{Damaged, Taker, Wire};
 use std::collections::VecDeque;
 
@@ -99,19 +100,8 @@ impl<V> Default for Slot<V> {
     }
 }
 
-impl<V: Wire> Wire for Slot<V> {
-    fn put(&self, out: &mut Vec<u8>) {
-        self.entries.len().put(out);
-        for entry in &self.entries {
-            entry.time.put(out);
-            entry.value.put(out);
-        }
-    }
-    fn take(from: &mut Taker<'_>) -> Result<Self, Damaged> {
-        let entry = |from: &mut Taker<'_>| Ok(Entry { time: from.take()?, value: from.take()? });
-        Ok(Slot { entries: (0..from.count()?).map(|_| entry(from)).collect::<Result<_, _>>()? })
-    }
-}
+wire!(Slot<V> { entries });
+wire!(Entry<V> { time, value });
 
 impl<V: Remembered> Slot<V> {
     #[inline]

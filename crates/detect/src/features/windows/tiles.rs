@@ -2,6 +2,7 @@
 
 use super::log::Log;
 use super::{Window, WindowMeasure};
+use ouzel_core::wire;
 use ouzel_core::wire::{Damaged, Taker, Wire};
 use std::collections::VecDeque;
 
@@ -74,18 +75,13 @@ impl Tiles {
     }
 }
 
+wire!(Tile { number, count, sum });
+
 impl Wire for Tiles {
     fn put(&self, out: &mut Vec<u8>) {
-        self.0.len().put(out);
-        for tile in &self.0 {
-            tile.number.put(out);
-            tile.count.put(out);
-            (tile.sum as u128).put(out);
-        }
+        self.0.put(out);
     }
     fn take(from: &mut Taker<'_>) -> Result<Self, Damaged> {
-        let tile =
-            |from: &mut Taker<'_>| Ok(Tile { number: from.take()?, count: from.take()?, sum: from.take::<u128>()? as i128 });
-        Ok(Tiles((0..from.count()?).map(|_| tile(from)).collect::<Result<_, _>>()?))
+        Ok(Tiles(from.take()?))
     }
 }

@@ -2,7 +2,8 @@
 
 use crate::features::measure::{Output, Values};
 use crate::features::measures::ordered::Monoid;
-use ouzel_core::wire::{Damaged, Taker, Wire};
+use ouzel_core::wire;
+use ouzel_core::wire::Wire;
 
 /// A monoid over the values of an argument, with a result.
 pub trait Statistic: Monoid<Value: Send + Wire> + Send {
@@ -188,35 +189,6 @@ fn two_sum(a: f64, b: f64) -> (f64, f64) {
     (sum, (a - a_part) + (b - b_part))
 }
 
-impl<T: Wire> Wire for Counted<T> {
-    fn put(&self, out: &mut Vec<u8>) {
-        self.events.put(out);
-        self.value.put(out);
-    }
-    fn take(from: &mut Taker<'_>) -> Result<Self, Damaged> {
-        Ok(Counted { events: from.take()?, value: from.take()? })
-    }
-}
-
-impl Wire for Summed {
-    fn put(&self, out: &mut Vec<u8>) {
-        self.events.put(out);
-        self.sum.put(out);
-        self.lost.put(out);
-    }
-    fn take(from: &mut Taker<'_>) -> Result<Self, Damaged> {
-        Ok(Summed { events: from.take()?, sum: from.take()?, lost: from.take()? })
-    }
-}
-
-impl Wire for Spread {
-    fn put(&self, out: &mut Vec<u8>) {
-        self.events.put(out);
-        self.mean.put(out);
-        self.mean_lost.put(out);
-        self.squares.put(out);
-    }
-    fn take(from: &mut Taker<'_>) -> Result<Self, Damaged> {
-        Ok(Spread { events: from.take()?, mean: from.take()?, mean_lost: from.take()?, squares: from.take()? })
-    }
-}
+wire!(Counted<T> { events, value });
+wire!(Summed { events, sum, lost });
+wire!(Spread { events, mean, mean_lost, squares });

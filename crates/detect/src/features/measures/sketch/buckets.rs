@@ -6,7 +6,7 @@
 
 use super::{Sketch, Tiles, insert_tight, reserved};
 use crate::features::measures::multiset::sorted::Sorted;
-use ouzel_core::wire::{Damaged, Taker, Wire};
+use ouzel_core::wire;
 
 /// A bucket's upper end over its lower end, at level 0: (1 + 1 %) / (1 - 1 %).
 const GROWTH: f64 = 1.01 / 0.99;
@@ -43,14 +43,7 @@ fn bucket(number: f64, level: u8) -> i32 {
     (OFFSET + exponent) * if number < 0.0 { -1 } else { 1 }
 }
 
-impl Wire for Buckets {
-    fn put(&self, out: &mut Vec<u8>) {
-        self.counts.put(out);
-    }
-    fn take(from: &mut Taker<'_>) -> Result<Self, Damaged> {
-        Ok(Buckets { counts: from.take()? })
-    }
-}
+wire!(Buckets { counts });
 
 impl Sketch for Buckets {
     type Item = f64;

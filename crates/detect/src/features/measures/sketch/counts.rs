@@ -12,7 +12,7 @@
 use super::{Sketch, Tiles, insert_tight, reserved};
 use crate::features::measures::multiset::hash;
 use hashbrown::HashTable;
-use ouzel_core::wire::{Damaged, Taker, Wire};
+use ouzel_core::wire;
 use std::collections::BTreeMap;
 
 /// Values per tile that are kept for being frequent, at level 0; half as many at each further one.
@@ -115,16 +115,7 @@ impl Frequencies {
     }
 }
 
-impl Wire for Counts {
-    fn put(&self, out: &mut Vec<u8>) {
-        self.kept.put(out);
-        self.rest.put(out);
-        self.cut_to.put(out);
-    }
-    fn take(from: &mut Taker<'_>) -> Result<Self, Damaged> {
-        Ok(Counts { kept: from.take()?, rest: from.take()?, cut_to: from.take()? })
-    }
-}
+wire!(Counts { kept, rest, cut_to });
 
 impl Sketch for Counts {
     type Item = u128;

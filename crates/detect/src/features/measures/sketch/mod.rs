@@ -14,6 +14,7 @@ pub mod hll;
 
 use crate::features::measure::Window;
 use ouzel_core::limits::SKETCH_BYTES_MAX;
+use ouzel_core::wire;
 use ouzel_core::wire::{Damaged, Taker, Wire};
 use std::collections::VecDeque;
 
@@ -245,6 +246,8 @@ impl<S: Sketch> Tiles<S> {
     }
 }
 
+wire!(Tile<S> { index, events, sketch });
+
 /// The window last asked for is left out: it is summed up anew.
 impl<S: Sketch> Wire for Tiles<S> {
     fn put(&self, out: &mut Vec<u8>) {
@@ -254,12 +257,7 @@ impl<S: Sketch> Wire for Tiles<S> {
         self.doublings.put(out);
         self.newest.put(out);
         self.dead_at.put(out);
-        self.tiles.len().put(out);
-        for tile in &self.tiles {
-            tile.index.put(out);
-            tile.events.put(out);
-            tile.sketch.put(out);
-        }
+        self.tiles.put(out);
     }
     fn take(from: &mut Taker<'_>) -> Result<Self, Damaged> {
         let (within, width): (i64, i64) = (from.take()?, from.take()?);
@@ -268,8 +266,7 @@ impl<S: Sketch> Wire for Tiles<S> {
         if within <= 0 || width <= 0 || level > 24 {
             return Err(Damaged);
         }
-        let tile = |from: &mut Taker<'_>| Ok(Tile { index: from.take()?, events: from.take()?, sketch: from.take()? });
-        let tiles: VecDeque<Tile<S>> = (0..from.count()?).map(|_| tile(from)).collect::<Result<_, _>>()?;
+        let tiles: VecDeque<Tile<S>> = from.take()?;
         let sketch_bytes = tiles.iter().map(|tile| tile.sketch.bytes()).sum();
         Ok(Tiles { within, width, level, doublings, tiles, sketch_bytes, newest, dead_at, window: Summary::new(level) })
     }
