@@ -36,7 +36,15 @@ pub struct Reader<'a> {
     root: &'a Path,
     env: &'a dyn Fn(&str) -> Option<String>,
     rewrite: &'a dyn Fn(&mut Node),
-    schemas: HashMap<String, Option<Arc<SchemaConfig>>>,
+    schemas: HashMap<String, Option<Schema>>,
+}
+
+/// A schema file.
+#[derive(Clone)]
+pub struct Schema {
+    pub config: Arc<SchemaConfig>,
+    /// Of what it says; comments and line breaks do not change it.
+    pub hash: String,
 }
 
 /// Reads and checks a project. Whatever is wrong is in the report; the project is there if nothing is.
@@ -190,12 +198,13 @@ impl Reader<'_> {
     }
 
     /// A schema file, read once. `at`: who asks.
-    pub fn schema(&mut self, name: &str, at: Span, report: &mut Report) -> Option<Arc<SchemaConfig>> {
+    pub fn schema(&mut self, name: &str, at: Span, report: &mut Report) -> Option<Schema> {
         if let Some(known) = self.schemas.get(name) {
             return known.clone();
         }
         let schema = if self.root.join(name).is_file() {
-            self.read(name, report).and_then(|(node, _)| decode(report, &node)).map(Arc::new)
+            self.read(name, report)
+                .and_then(|(node, _)| Some(Schema { config: Arc::new(decode(report, &node)?), hash: hash(&node) }))
         } else {
             report.error(at, format!("there is no file `{name}` in the project"));
             None

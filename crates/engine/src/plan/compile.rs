@@ -35,7 +35,7 @@ impl Plan {
         }
         let codec = codec(config, report);
         let event = config.event.0.as_ref()?;
-        let (schema, schema_text) = schema(&event.value, event.span, codec.as_ref(), reader, report)?;
+        let (schema, schema_hash) = schema(&event.value, event.span, codec.as_ref(), reader, report)?;
 
         let mut c = Compiler {
             problems_before,
@@ -82,8 +82,8 @@ impl Plan {
         let needed = vec![false; columns.len()];
         let mut plan = Plan {
             name: name.to_string(),
-            version: version(&[text, &schema_text]),
-            definitions: BTreeMap::from([("schema".to_string(), version(&[&schema_text]))]),
+            version: version(&[text, &schema_hash]),
+            definitions: BTreeMap::from([("schema".to_string(), schema_hash)]),
             source,
             codec,
             wanted,
@@ -145,7 +145,7 @@ fn schema(
     match (&event.schema, &event.fields) {
         (Some(file), None) => {
             let schema = reader.schema(&file.value, file.span, report)?;
-            Some(((*schema).clone(), format!("{schema:?}")))
+            Some(((*schema.config).clone(), schema.hash))
         }
         (None, Some(fields)) => Some((inline_schema(fields), String::new())),
         (Some(file), Some(_)) => {

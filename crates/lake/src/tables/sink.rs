@@ -175,8 +175,10 @@ impl LakeWriter {
         if self.rows == 0 {
             return Ok(());
         }
-        let (adds, sync) = self.with_files(Files::finish)?.split();
-        sync()?;
+        let adds = self.with_files(|files| {
+            let (adds, sync) = files.finish()?.split();
+            sync().map(|()| adds)
+        })?;
         self.ready.extend(adds);
         let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
         let sequence = table.sequence() + 1;

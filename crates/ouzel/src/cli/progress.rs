@@ -21,20 +21,16 @@ impl ProgressLine {
     }
 
     pub fn show(&mut self, now: Progress) {
-        if !self.enabled || now.seconds < QUIET_SECONDS {
+        // A run that goes on has counts from its first moment: the first look is what later ones are compared with.
+        let Some(last) = self.last.replace(now) else { return };
+        if !self.enabled || now.seconds < QUIET_SECONDS || now.seconds <= last.seconds {
             return;
         }
-        let rate = match self.last {
-            Some(last) if now.seconds > last.seconds => {
-                (now.delivered.saturating_sub(last.delivered)) as f64 / (now.seconds - last.seconds)
-            }
-            _ => now.delivered as f64 / now.seconds,
-        };
+        let rate = now.delivered.saturating_sub(last.delivered) as f64 / (now.seconds - last.seconds);
         let part = match now.bytes {
             Some((all, read)) if all > 0 => format!("  {:>3.0} %", 100.0 * read as f64 / all as f64),
             _ => String::new(),
         };
-        self.last = Some(now);
         self.shown = true;
         let mut err = std::io::stderr().lock();
         let _ = write!(

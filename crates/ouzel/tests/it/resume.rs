@@ -131,6 +131,22 @@ fn rules_and_scores_may_change() {
 }
 
 #[test]
+fn a_comment_changes_no_definition() {
+    let folder = project(&PIPELINE.replace("fields: { t: timestamp, ip: ip }", "schema: schemas/e.yaml"));
+    write(folder.path(), "schemas/e.yaml", "fields:\n  t: timestamp\n  ip: ip\n");
+    write(folder.path(), "in-1.ndjson", &log(0, 10));
+    assert_eq!(run(folder.path(), &[], &[]).0, Some(0));
+    write(folder.path(), "schemas/e.yaml", "# What an event is.\nfields:\n  t: timestamp\n\n  ip: ip   # the address\n");
+    let commented = std::fs::read_to_string(folder.path().join("pipelines/web.yaml")).expect("text");
+    write(folder.path(), "pipelines/web.yaml", &format!("# Requests.\n{commented}"));
+    let (code, _, err) = run(folder.path(), &[], &[]);
+    assert_eq!(code, Some(0), "{err}");
+    write(folder.path(), "schemas/e.yaml", "fields:\n  t: timestamp\n  ip: text\n");
+    let (code, _, err) = run(folder.path(), &[], &[]);
+    assert!(code == Some(6) && err.contains("`schema` is another"), "{err}");
+}
+
+#[test]
 fn state_of_another_project_or_a_newer_version_is_refused() {
     let folder = project(PIPELINE);
     write(folder.path(), "in-1.ndjson", &log(0, 10));
