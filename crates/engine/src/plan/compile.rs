@@ -83,7 +83,7 @@ impl Plan {
         let mut plan = Plan {
             name: name.to_string(),
             version: version(&[text, &schema_hash]),
-            definitions: BTreeMap::from([("schema".to_string(), schema_hash)]),
+            definitions: BTreeMap::from([("schema".to_string(), version(&[&schema_hash]))]),
             source,
             codec,
             wanted,
