@@ -64,7 +64,13 @@ fn chunks(codec: &CodecConfig, file: &str) -> Result<Vec<Chunk>, Box<dyn std::er
         let end = data.len().min(at + limits::CHUNK_BYTES_MAX);
         let whole = if end == data.len() { end - at } else { framing.split(&data[at..end]).max(1) };
         let origin = Origin { name: file.into(), position: at as u64, header: header.clone() };
-        chunks.push(Chunk { partition: 0, origin, data: data[at..at + whole].to_vec().into(), fault: None });
+        chunks.push(Chunk {
+            partition: 0,
+            origin,
+            data: data[at..at + whole].to_vec().into(),
+            ingested: Vec::new(),
+            fault: None,
+        });
         at += whole;
     }
     Ok(chunks)

@@ -2,6 +2,7 @@
 
 use arrow_array::ArrayRef;
 use arrow_buffer::Buffer;
+use std::ops::Range;
 use std::sync::Arc;
 
 /// Whole records of one partition, in log order, as raw bytes.
@@ -11,6 +12,8 @@ pub struct Chunk {
     pub origin: Origin,
     /// Whole records only; at most `limits::CHUNK_BYTES_MAX` unless a single record is longer.
     pub data: Buffer,
+    /// When records were recorded, if the source knows: from which byte of `data` on, and microseconds since 1970.
+    pub ingested: Vec<(u32, i64)>,
     /// Set where these bytes cannot be records (too long, corrupt compression): the chunk counts as one
     /// undecodable event and `data` holds its first bytes.
     pub fault: Option<String>,
@@ -20,7 +23,25 @@ impl Chunk {
     /// Without any record: nothing has come.
     pub fn empty() -> Chunk {
         let origin = Origin { name: "".into(), position: 0, header: None };
-        Chunk { partition: 0, origin, data: Buffer::from(&[]), fault: None }
+        Chunk { partition: 0, origin, data: Buffer::from(&[]), ingested: Vec::new(), fault: None }
+    }
+
+    /// Some whole records of it.
+    pub fn part(&self, bytes: Range<usize>) -> Chunk {
+        let mut ingested: Vec<(u32, i64)> = Vec::new();
+        for (from, time) in self.ingested.iter().filter(|(from, _)| (*from as usize) < bytes.end) {
+            let from = (*from as usize).saturating_sub(bytes.start) as u32;
+            ingested.retain(|(before, _)| *before < from);
+            ingested.push((from, *time));
+        }
+        let origin = Origin { position: self.origin.position + bytes.start as u64, ..self.origin.clone() };
+        Chunk { origin, data: self.data.slice_with_length(bytes.start, bytes.len()), ingested, ..self.clone() }
+    }
+
+    /// When the record at a byte of it was recorded, if the source knows.
+    pub fn ingested_at(&self, byte: u32) -> Option<i64> {
+        let behind = self.ingested.partition_point(|(from, _)| *from <= byte);
+        Some(self.ingested.get(behind.checked_sub(1)?)?.1)
     }
 }
 

@@ -17,6 +17,10 @@ pub trait Source: Send {
     /// Goes on from a position of an earlier source of the same log; called before the first `next`.
     /// [`crate::Kind::Changed`] if what was read before is not what it was.
     fn resume(&mut self, position: &str) -> Result<()>;
+    /// Makes what has been read so far last, where its writer may not have; needed before a commit that says it was read.
+    fn settle(&self) -> Result<Option<Job>> {
+        Ok(None)
+    }
     /// Where it is, for people; empty if there is nothing to tell.
     fn whereabouts(&self) -> String {
         String::new()
@@ -50,7 +54,8 @@ pub trait Lookup: Send {
 pub trait Sink: Send {
     /// An encoder for another thread; what it encodes goes to `write` in log order.
     fn encoder(&self) -> Result<Box<dyn Encode>>;
-    fn write(&mut self, block: Encoded) -> Result<()>;
+    /// With this block, all rows of the events before `upto` have been written.
+    fn write(&mut self, block: Encoded, upto: u64) -> Result<()>;
     /// Called about once a second and while idle: commit what is due.
     fn tick(&mut self) -> Result<()> {
         Ok(())
@@ -62,6 +67,10 @@ pub trait Sink: Send {
     /// A sink that goes on may hold more than its commit knows of: the rows of the events before this offset.
     fn holds(&self) -> u64 {
         0
+    }
+    /// What was found when it was opened that is worth knowing, for people.
+    fn notes(&self) -> Vec<String> {
+        Vec::new()
     }
     /// Everything written is visible to others when this returns. No call follows.
     fn close(&mut self) -> Result<()>;
@@ -91,8 +100,24 @@ pub trait Encode: Send {
 
 /// What an encoder made of a batch.
 pub enum Encoded {
-    Bytes { data: Vec<u8>, rows: usize },
+    Bytes {
+        data: Vec<u8>,
+        rows: usize,
+    },
     Rows(RecordBatch),
+    /// Rows of several partitions of a stream, in order.
+    Runs {
+        data: Vec<u8>,
+        runs: Vec<Run>,
+    },
+}
+
+/// Rows of one partition, one after another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Run {
+    pub partition: u32,
+    pub records: u32,
+    pub bytes: u32,
 }
 
 impl Encoded {
@@ -100,6 +125,7 @@ impl Encoded {
         match self {
             Encoded::Bytes { rows, .. } => *rows,
             Encoded::Rows(batch) => batch.num_rows(),
+            Encoded::Runs { runs, .. } => runs.iter().map(|run| run.records as usize).sum(),
         }
     }
 }

@@ -25,6 +25,14 @@ impl Path {
             _ => None,
         }
     }
+
+    /// The key of the record it begins with.
+    pub fn first_key(&self) -> Option<&str> {
+        match self.0.first() {
+            Some(Step::Key(name)) => Some(name),
+            _ => None,
+        }
+    }
 }
 
 impl fmt::Display for Path {

@@ -1,4 +1,4 @@
-//! Spans of time as people write them: `90s`, `5m`, `1h`, `7d`, `1h30m`, `250ms`.
+//! Spans of time and amounts of data as people write them: `90s`, `1h30m`, `7d`, `250ms`; `500MB`, `10GB`, `64MiB`.
 
 use std::{fmt, str::FromStr};
 
@@ -77,9 +77,66 @@ impl schemars::JsonSchema for TimeSpan {
     }
 }
 
+/// An amount of data in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ByteSize(pub u64);
+
+const BYTE_UNITS: [(&str, u64); 9] = [
+    ("B", 1),
+    ("kB", 1_000),
+    ("KB", 1_000),
+    ("MB", 1_000_000),
+    ("GB", 1_000_000_000),
+    ("TB", 1_000_000_000_000),
+    ("MiB", 1 << 20),
+    ("GiB", 1 << 30),
+    ("TiB", 1 << 40),
+];
+
+impl FromStr for ByteSize {
+    type Err = String;
+    fn from_str(text: &str) -> Result<ByteSize, String> {
+        let bad = || format!("`{text}` is no amount of data: expected for example `500MB`, `10GB` or `64MiB`");
+        let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+        let number: u64 = text[..digits].parse().map_err(|_| bad())?;
+        let (_, unit) = BYTE_UNITS.iter().find(|(name, _)| *name == text[digits..].trim()).ok_or_else(bad)?;
+        number.checked_mul(*unit).map(ByteSize).ok_or_else(bad)
+    }
+}
+
+impl<'de> serde::Deserialize<'de> for ByteSize {
+    fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<ByteSize, D::Error> {
+        String::deserialize(d)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+impl schemars::JsonSchema for ByteSize {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "ByteSize".into()
+    }
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({
+            "type": "string",
+            "pattern": "^[0-9]+ *(B|kB|KB|MB|GB|TB|MiB|GiB|TiB)$",
+            "description": "An amount of data: 500MB, 10GB, 64MiB"
+        })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn amounts_of_data() {
+        let ok = |text: &str, bytes: u64| assert_eq!(text.parse(), Ok(ByteSize(bytes)), "{text}");
+        ok("500MB", 500_000_000);
+        ok("64 MiB", 64 << 20);
+        ok("7B", 7);
+        for bad in ["", "5", "GB", "5 XB", "-5MB", "99999999999TB"] {
+            assert!(bad.parse::<ByteSize>().is_err(), "{bad}");
+        }
+    }
 
     #[test]
     fn spans_of_time() {

@@ -26,4 +26,4 @@ pub use files::{Section, SectionKind};
 pub use manifest::{JournalLengths, Manifest, SinkState, StateFile};
 pub use merge::{Merge, Merged};
 pub use restore::{Restored, restore, to_hex};
-pub use store::{Opened, Store};
+pub use store::{Opened, Peeked, Store, peek};

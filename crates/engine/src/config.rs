@@ -1,7 +1,7 @@
 //! The files of a project as they are written.
 
 use crate::registry::{CodecConfig, LookupConfig, SinkConfig, SourceConfig};
-use ouzel_core::units::TimeSpan;
+use ouzel_core::units::{ByteSize, TimeSpan};
 use ouzel_core::{Lenient, Ordered, Span, Spanned, TextOr};
 use ouzel_detect::decision::DecisionConfig;
 use ouzel_detect::features::GroupConfig;
@@ -24,7 +24,35 @@ pub struct ProjectConfig {
     /// Where things live.
     #[serde(default)]
     pub stores: StoresConfig,
+    /// Streams that join pipelines: a pipeline writes to one with `sinks: [{ stream: NAME }]`, others read it with `source: { stream: NAME }`.
+    #[serde(default)]
+    pub streams: Ordered<Lenient<StreamConfig>>,
 }
+
+/// A stream: an ordered log of events that pipelines write to and read from, kept on disk.
+///
+/// ```yaml
+/// streams:
+///   scored: { key: customer, keep: 7d }
+/// ```
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct StreamConfig {
+    /// The column whose value decides on the partition: events of one key stay in order.
+    pub key: Option<Spanned<String>>,
+    /// One uses all cores of a machine; more are for more machines.
+    pub partitions: Option<Spanned<u32>>,
+    /// Events are kept at least so long; 7 days if nothing is said. Older ones go, by whole segments, also if nobody has read them: whoever comes too late
+    /// is told how many.
+    pub keep: Option<Lenient<Spanned<TimeSpan>>>,
+    /// The oldest events go before `keep` while there is more than this; no bound if nothing is said.
+    pub keep_bytes: Option<Lenient<Spanned<ByteSize>>>,
+}
+
+/// How long a stream keeps its events if nothing is said.
+pub const STREAM_KEEP: TimeSpan = TimeSpan::days(7);
+/// More are for no purpose.
+pub const PARTITIONS_MAX: u32 = 1024;
 
 /// Where things live.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
@@ -36,6 +64,36 @@ pub struct StoresConfig {
     /// What pipelines remember, and how far they are.
     #[serde(default)]
     pub state: StateStore,
+    /// Streams between pipelines.
+    #[serde(default)]
+    pub streams: StreamStore,
+}
+
+/// Where streams lie.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum StreamStore {
+    /// A log in a folder of this machine, relative to the project.
+    Embedded(EmbeddedStore),
+}
+
+/// Logs on this machine.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct EmbeddedStore {
+    /// Relative to the project.
+    #[serde(default = "streams_folder")]
+    pub path: String,
+}
+
+fn streams_folder() -> String {
+    ".ouzel/streams".into()
+}
+
+impl Default for StreamStore {
+    fn default() -> StreamStore {
+        StreamStore::Embedded(EmbeddedStore { path: streams_folder() })
+    }
 }
 
 /// Where the lake lies.

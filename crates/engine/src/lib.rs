@@ -4,6 +4,7 @@ pub mod checkpoint;
 pub mod config;
 pub mod fault;
 mod generation;
+pub mod graph;
 pub mod journal;
 pub mod plan;
 pub mod project;
@@ -14,5 +15,5 @@ pub mod summary;
 
 pub use plan::Plan;
 pub use project::{Pipeline, Project};
-pub use runtime::{Control, Ended, Options, Place, Progress, run};
+pub use runtime::{Control, Ended, Options, Place, Progress, run, run_joined};
 pub use summary::{PipelineSummary, Resumed, SinkSummary};

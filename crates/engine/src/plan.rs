@@ -11,6 +11,7 @@ pub(crate) use compile::version;
 
 use crate::config::TooLate;
 use crate::registry::{CodecConfig, LookupConfig, SinkConfig, SourceConfig};
+use crate::runtime::{Options, Place};
 use arrow_schema::SchemaRef;
 use ouzel_core::Wanted;
 use ouzel_detect::decision::Decision;
@@ -84,6 +85,8 @@ pub struct EventPlan {
     /// Microseconds.
     pub lateness: i64,
     pub too_late: TooLate,
+    /// Microseconds; where the source records ingestion times.
+    pub ahead: Option<i64>,
     /// Microseconds.
     pub duplicates_within: Option<i64>,
 }
@@ -121,10 +124,10 @@ impl Plan {
 
 impl Plan {
     /// Opens what lies outside the project, as a run would, and closes it again: sources and lookups. Sinks are not touched.
-    pub fn connect(&self, root: &std::path::Path) -> Vec<ouzel_core::Error> {
+    pub fn connect(&self, place: &Place) -> Vec<ouzel_core::Error> {
         let framing = self.codec.clone();
-        let source = self.source.clone().open(root, Box::new(move || framing.framing())).err();
-        let lookups = self.lookups.iter().filter_map(|l| l.config.open(root, &l.wanted).err());
+        let source = self.source.clone().open(&place.around(&Options::default()), Box::new(move || framing.framing())).err();
+        let lookups = self.lookups.iter().filter_map(|l| l.config.open(&place.root, &l.wanted).err());
         source.into_iter().chain(lookups).collect()
     }
 }

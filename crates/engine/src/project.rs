@@ -1,10 +1,14 @@
 //! A project directory, read and checked: everything that can be said without looking at files and servers outside.
 
 use crate::config::{
-    LakeStore, PipelineConfig, ProjectConfig, SINK_COLUMN_KEYS, STATE_FOLDER, SinkColumns, SinkEntry, StateStore,
+    LakeStore, PARTITIONS_MAX, PipelineConfig, ProjectConfig, SINK_COLUMN_KEYS, STATE_FOLDER, STREAM_KEEP, SinkColumns,
+    SinkEntry, StateStore, StreamStore, given,
 };
+use crate::graph;
 use crate::plan::Plan;
 use crate::runtime::Place;
+use ouzel_connect::log;
+use ouzel_connect::streams::{StreamSettings, Streams};
 use ouzel_core::yaml::{Node, Value, decode, parse};
 use ouzel_core::{Report, Span};
 use ouzel_detect::schema::SchemaConfig;
@@ -19,6 +23,7 @@ pub struct Project {
     pub pipelines: Vec<Pipeline>,
     lake: PathBuf,
     state: PathBuf,
+    streams: Arc<Streams>,
     /// State lasts beyond a run.
     lasting: bool,
 }
@@ -80,6 +85,8 @@ pub fn load_with(root: &Path, env: &dyn Fn(&str) -> Option<String>, rewrite: &dy
         }
     }
     check_targets(&pipelines, &mut report);
+    let streams = config.as_ref().map(|config| streams(root, config, &mut report)).unwrap_or_default();
+    graph::check(&pipelines, &streams, &mut report);
     let Some(config) = config.filter(|_| !report.has_errors()) else { return (None, report) };
     let LakeStore::Local(lake) = &config.stores.lake;
     let (state, lasting) = match &config.stores.state {
@@ -92,6 +99,7 @@ pub fn load_with(root: &Path, env: &dyn Fn(&str) -> Option<String>, rewrite: &dy
         pipelines,
         lake: root.join(&lake.path),
         state: root.join(state),
+        streams: Arc::new(streams),
         lasting,
     };
     (Some(project), report)
@@ -120,9 +128,36 @@ impl Project {
             root: self.root.clone(),
             lake: self.lake.clone(),
             state: self.state.clone(),
+            streams: self.streams.clone(),
             lasting: self.lasting,
         }
     }
+}
+
+fn streams(root: &Path, config: &ProjectConfig, report: &mut Report) -> Streams {
+    let StreamStore::Embedded(store) = &config.stores.streams;
+    let mut settings = BTreeMap::new();
+    for (name, stream) in &config.streams.0 {
+        let Some(stream) = &stream.0 else { continue };
+        let plain = |c: char| c.is_ascii_alphanumeric() || "_-.".contains(c);
+        if name.is_empty() || name.starts_with('.') || !name.chars().all(plain) {
+            report.error(name.span, format!("`{}` is no name of a stream", name.value)).hint("letters, digits, `_`, `-` and `.`");
+        }
+        let partitions = stream.partitions.as_ref().map_or(1, |p| p.value);
+        if let Some(given) = stream.partitions.as_ref().filter(|p| !(1..=PARTITIONS_MAX).contains(&p.value)) {
+            report.error(given.span, format!("`{}` partitions: expected 1 to {PARTITIONS_MAX}", given.value));
+        } else if let (Some(given), None) = (stream.partitions.as_ref().filter(|p| p.value > 1), &stream.key) {
+            report.error(given.span, "several partitions need a `key` that decides which event goes where");
+        }
+        let log = log::Settings {
+            partitions,
+            keep_us: Some(given(&stream.keep).map_or(STREAM_KEEP, |k| k.value).micros()),
+            keep_bytes: given(&stream.keep_bytes).map(|k| k.value.0),
+            ..log::Settings::default()
+        };
+        settings.insert(name.value.clone(), StreamSettings { log, key: stream.key.as_ref().map(|k| k.value.clone()) });
+    }
+    Streams { folder: root.join(&store.path), settings }
 }
 
 fn pipeline_files(root: &Path) -> std::io::Result<Vec<String>> {
@@ -273,10 +308,11 @@ fn definitions(pipeline: &Node) -> BTreeMap<String, String> {
         let Value::Scalar { text: key, .. } = &key.value else { continue };
         match (key.as_str(), &value.value) {
             ("codec" | "select" | "where" | "event" | "lookups", _) => _ = parts.insert(key.clone(), hash(value)),
-            // Which files there are is the position's matter.
+            // Which files there are is the position's matter; another stream is another log.
             ("source", Value::Map(source)) => {
-                let kinds: Vec<&Node> = source.iter().map(|(kind, _)| kind).collect();
-                parts.insert(key.clone(), kinds.into_iter().map(hash).collect());
+                let is_stream = |kind: &Node| matches!(&kind.value, Value::Scalar { text, .. } if text == "stream");
+                let log = source.iter().map(|(kind, of)| if is_stream(kind) { hash(kind) + &hash(of) } else { hash(kind) });
+                parts.insert(key.clone(), log.collect());
             }
             ("features", Value::List(groups)) => {
                 for (at, group) in groups.iter().enumerate() {

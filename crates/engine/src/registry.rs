@@ -6,12 +6,17 @@ pub use ouzel_connect::lookups::LookupConfig;
 pub use ouzel_connect::sources::SourceConfig;
 
 use arrow_schema::SchemaRef;
-use ouzel_connect::sinks::{FileSink, StdoutSink};
+use ouzel_connect::log;
+use ouzel_connect::sinks::{FileSink, StdoutSink, StreamWriter};
+use ouzel_connect::streams::{StreamRef, Streams};
+use ouzel_core::clock::{Clock, WallClock};
 use ouzel_core::{Report, Result, Sink};
 use ouzel_lake::{Commits, LakeSink, Writer};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use std::path::PathBuf;
+use std::sync::Arc;
+use xxhash_rust::xxh3::xxh3_64;
 
 /// Where scored events go.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -20,6 +25,7 @@ pub enum SinkConfig {
     File(FileSink),
     Lake(LakeSink),
     Stdout(StdoutSink),
+    Stream(StreamRef),
 }
 
 /// What a sink needs to know of its surroundings.
@@ -28,6 +34,7 @@ pub struct SinkContext {
     pub root: PathBuf,
     /// Where the lake's tables lie.
     pub lake: PathBuf,
+    pub streams: Arc<Streams>,
     pub pipeline: String,
     /// How many of the pipeline's sinks before it have the same key.
     pub ordinal: usize,
@@ -47,6 +54,8 @@ pub enum Start {
     Lasting {
         /// Tells these runs from any others, in tables that both write to.
         writer: String,
+        /// Fences off the runs before.
+        epoch: u64,
         position: Option<String>,
     },
 }
@@ -59,6 +68,16 @@ impl SinkContext {
             Start::Lasting { writer, .. } => format!("ouzel.{}.{}.{writer}", self.pipeline, self.ordinal),
         };
         Writer { app_id, pipeline: self.pipeline.clone() }
+    }
+
+    /// Identifies this sink in a stream's log.
+    fn stream_writer(&self) -> log::Writer {
+        let (id, epoch) = match &self.start {
+            // Nobody goes on from it: it is one of its own.
+            Start::ForOnce => (format!("{} {:x} {}", self.writer().app_id, WallClock.now_us(), std::process::id()), 0),
+            Start::Lasting { epoch, .. } => (self.writer().app_id, *epoch),
+        };
+        log::Writer { id: xxh3_64(id.as_bytes()), epoch }
     }
 
     fn position(&self) -> Option<&str> {
@@ -76,6 +95,7 @@ impl SinkConfig {
             SinkConfig::File(sink) => format!("file {}", sink.path.value),
             SinkConfig::Lake(sink) => format!("lake {}", sink.table.value),
             SinkConfig::Stdout(_) => "stdout".into(),
+            SinkConfig::Stream(stream) => format!("stream {}", stream.name()),
         }
     }
 
@@ -84,6 +104,7 @@ impl SinkConfig {
             SinkConfig::File(_) => "file",
             SinkConfig::Lake(_) => "lake",
             SinkConfig::Stdout(_) => "stdout",
+            SinkConfig::Stream(_) => "stream",
         }
     }
 
@@ -97,13 +118,21 @@ impl SinkConfig {
                     .collect();
                 Some(plain.display().to_string())
             }
-            SinkConfig::Lake(_) | SinkConfig::Stdout(_) => None,
+            SinkConfig::Lake(_) | SinkConfig::Stdout(_) | SinkConfig::Stream(_) => None,
+        }
+    }
+
+    /// The stream it writes to, if it does.
+    pub fn stream(&self) -> Option<&StreamRef> {
+        match self {
+            SinkConfig::Stream(stream) => Some(stream),
+            SinkConfig::File(_) | SinkConfig::Lake(_) | SinkConfig::Stdout(_) => None,
         }
     }
 
     /// True if a run leaves in place what earlier runs wrote.
     pub fn is_added_to(&self) -> bool {
-        matches!(self, SinkConfig::Lake(_))
+        matches!(self, SinkConfig::Lake(_) | SinkConfig::Stream(_))
     }
 
     pub fn validate(&self, report: &mut Report) {
@@ -111,6 +140,7 @@ impl SinkConfig {
             SinkConfig::File(sink) => sink.validate(report),
             SinkConfig::Lake(sink) => sink.validate(report),
             SinkConfig::Stdout(sink) => sink.validate(report),
+            SinkConfig::Stream(_) => {}
         }
     }
 
@@ -125,6 +155,11 @@ impl SinkConfig {
                 sink.open(&context.lake, schema, context.writer(), commits)
             }
             SinkConfig::Stdout(sink) => sink.open(Box::new(std::io::stdout()), schema, context.colour),
+            SinkConfig::Stream(stream) => {
+                let writer = context.stream_writer();
+                let busy = if context.take_over { log::Busy::TakeOver } else { log::Busy::Wait };
+                Ok(Box::new(StreamWriter::open(&stream, &context.streams, schema, writer, context.position(), busy)?))
+            }
         }
     }
 }

@@ -7,6 +7,7 @@
 
 mod batch;
 mod commit;
+mod joined;
 mod open;
 mod places;
 mod poison;
@@ -15,11 +16,15 @@ mod steps;
 mod turn;
 mod worker;
 
+pub use joined::run_joined;
+
 use crate::journal::Journal;
 use crate::plan::Plan;
 use crate::summary::PipelineSummary;
 use batch::Counts;
 use commit::{Lasting, Request};
+use ouzel_connect::sources::Surroundings;
+use ouzel_connect::streams::Streams;
 use ouzel_core::clock::Stopwatch;
 use ouzel_core::{Error, Framing, Lookup, Result, Sink, Source};
 use ouzel_detect::features::Shard;
@@ -43,6 +48,8 @@ pub struct Options {
     pub fresh: bool,
     /// With `fresh`: outputs begin with the event of this offset; what is before it is run for its state only.
     pub from: u64,
+    /// Where a source would end, wait for more.
+    pub follow: bool,
     /// Pass over another process that holds the state.
     pub take_over: bool,
     /// Commit with each batch: for tests.
@@ -63,6 +70,7 @@ pub struct Place {
     pub root: PathBuf,
     /// Folder of the lake's tables.
     pub lake: PathBuf,
+    pub streams: Arc<Streams>,
     /// Folder of what pipelines remember; each has one in it.
     pub state: PathBuf,
     /// State lasts beyond a run.
@@ -73,6 +81,11 @@ impl Place {
     /// A pipeline's folder of state.
     pub fn of(&self, pipeline: &str) -> PathBuf {
         self.state.join(pipeline)
+    }
+
+    /// What a source needs to know.
+    pub fn around(&self, options: &Options) -> Surroundings<'_> {
+        Surroundings { root: &self.root, streams: &self.streams, follow: options.follow }
     }
 }
 
@@ -272,9 +285,9 @@ impl<'a> Running<'a> {
     /// Commits what the last commit does not have.
     fn commit_rest(&self, threads: usize) -> Result<()> {
         let Some(lasting) = &self.lasting else { return Ok(()) };
-        let (source, uncommitted) = {
+        let (source, settle, uncommitted) = {
             let reading = self.source.lock().unwrap_or_else(PoisonError::into_inner);
-            (reading.source.position(), reading.uncommitted)
+            (reading.source.position(), reading.source.settle()?, reading.uncommitted)
         };
         let state = self.partition.visit(Partition::state);
         let is_last = lasting.last.lock().unwrap_or_else(PoisonError::into_inner).source == source;
@@ -282,7 +295,7 @@ impl<'a> Running<'a> {
             return Ok(());
         }
         let sections = lasting.cut.last(self, threads)?;
-        let request = self.output.visit(|output| output.request(source, state, sections))?;
+        let request = self.output.visit(|output| output.request(source, settle, state, sections))?;
         lasting.commit(self, request)
     }
 

@@ -20,7 +20,7 @@ pub(super) fn wanted(field: &str) -> Wanted {
 
 pub(super) fn chunk(data: &[u8], header: Option<&str>) -> Chunk {
     let origin = Origin { name: "test".into(), position: 0, header: header.map(|h| h.as_bytes().into()) };
-    Chunk { partition: 0, origin, data: data.to_vec().into(), fault: None }
+    Chunk { partition: 0, origin, data: data.to_vec().into(), ingested: Vec::new(), fault: None }
 }
 
 pub(super) fn decode(codec: &str, fields: &[&str], chunk: &Chunk) -> Decoded {

@@ -28,7 +28,7 @@ fn write(root: &Path, path: &str, position: Option<&str>, batches: &[RecordBatch
     let mut sink = config.open(root, rows(0).schema(), position, false).unwrap();
     let mut encoder = sink.encoder().unwrap();
     for batch in batches {
-        sink.write(encoder.encode(batch).unwrap()).unwrap();
+        sink.write(encoder.encode(batch).unwrap(), 0).unwrap();
     }
     let position = sink.prepare(0).unwrap().position;
     sink.close().unwrap();
@@ -87,9 +87,9 @@ fn parquet_appears_when_complete() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.parquet");
     let mut sink = config("path: a.parquet").0.open(folder.path(), rows(0).schema(), None, false).unwrap();
-    sink.write(Encoded::Rows(rows(0))).unwrap();
+    sink.write(Encoded::Rows(rows(0)), 0).unwrap();
     assert!(!path.exists());
-    sink.write(Encoded::Rows(rows(2))).unwrap();
+    sink.write(Encoded::Rows(rows(2)), 0).unwrap();
     sink.close().unwrap();
     let read: Vec<RecordBatch> = ParquetRecordBatchReaderBuilder::try_new(File::open(&path).unwrap())
         .unwrap()
@@ -113,7 +113,7 @@ fn a_full_disk_is_told_with_the_path() {
         let (config, _) = config(&format!("{{ path: /dev/full, format: {format} }}"));
         let error = config.open(Path::new("/"), rows(0).schema(), None, false).and_then(|mut sink| {
             let block = sink.encoder()?.encode(&rows(0))?;
-            sink.write(block)
+            sink.write(block, 0)
         });
         let error = error.unwrap_err();
         assert_eq!(error.kind, Kind::Unavailable);

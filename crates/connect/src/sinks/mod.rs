@@ -9,6 +9,7 @@ pub mod ndjson;
 mod cells;
 mod parquet_file;
 mod scalars;
+mod stream;
 mod text_file;
 
 pub use csv::CsvEncoder;
@@ -16,6 +17,7 @@ pub use file::FileSink;
 pub use ndjson::NdjsonEncoder;
 pub use parquet_file::ParquetFile;
 pub use stdout::StdoutSink;
+pub use stream::StreamWriter;
 pub use text_file::{TextFile, sync_folder};
 
 use arrow_array::RecordBatch;

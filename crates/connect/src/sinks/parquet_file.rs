@@ -200,7 +200,7 @@ impl Sink for ParquetFile {
         Ok(Box::new(PassRows))
     }
 
-    fn write(&mut self, block: Encoded) -> Result<()> {
+    fn write(&mut self, block: Encoded, _upto: u64) -> Result<()> {
         let Encoded::Rows(rows) = block else { return Err(Error::internal("a Parquet file takes rows")) };
         let mut writer = self.writer()?;
         self.broken = true;

@@ -67,7 +67,7 @@ impl Sink for Lines {
     fn encoder(&self) -> Result<Box<dyn Encode>> {
         Ok(Box::new(NdjsonEncoder::new(&self.schema)))
     }
-    fn write(&mut self, block: Encoded) -> Result<()> {
+    fn write(&mut self, block: Encoded, _upto: u64) -> Result<()> {
         let Encoded::Bytes { data, .. } = block else { return Err(Error::internal("standard output takes encoded rows")) };
         self.out.write_all(&data).doing(|| "writing to standard output".into())
     }
@@ -144,7 +144,7 @@ impl Sink for Table {
     fn encoder(&self) -> Result<Box<dyn Encode>> {
         Ok(Box::new(PassRows))
     }
-    fn write(&mut self, block: Encoded) -> Result<()> {
+    fn write(&mut self, block: Encoded, _upto: u64) -> Result<()> {
         let Encoded::Rows(batch) = block else { return Err(Error::internal("the table takes rows")) };
         self.rows += batch.num_rows();
         if self.shown < self.limit && batch.num_rows() > 0 { self.show(&batch) } else { Ok(()) }

@@ -26,7 +26,7 @@ fn shown(config: StdoutSink, colour: bool) -> String {
     let mut sink = config.open(Box::new(screen.clone()), batch(0).schema(), colour).unwrap();
     let mut encoder = sink.encoder().unwrap();
     for from in [1, 2_000_000] {
-        sink.write(encoder.encode(&batch(from)).unwrap()).unwrap();
+        sink.write(encoder.encode(&batch(from)).unwrap(), 0).unwrap();
     }
     sink.close().unwrap();
     let bytes = screen.0.lock().unwrap().clone();

@@ -145,10 +145,10 @@ impl Sink for TextFile {
         Ok(if self.csv { Box::new(CsvEncoder::new()) } else { Box::new(NdjsonEncoder::new(&self.schema)) })
     }
 
-    fn write(&mut self, block: Encoded) -> Result<()> {
+    fn write(&mut self, block: Encoded, _upto: u64) -> Result<()> {
         match block {
             Encoded::Bytes { data, .. } => self.put(data),
-            Encoded::Rows(_) => Err(Error::internal("a text file takes encoded rows")),
+            Encoded::Rows(_) | Encoded::Runs { .. } => Err(Error::internal("a text file takes encoded rows")),
         }
     }
 

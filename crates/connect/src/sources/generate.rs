@@ -117,7 +117,7 @@ impl Source for Generator {
         self.made.events += before - self.events_left;
         let origin = Origin { name: self.name.clone(), position: self.position, header: None };
         self.position += lines.len() as u64;
-        Ok(Some(Chunk { partition: 0, origin, data: lines.into(), fault: None }))
+        Ok(Some(Chunk { partition: 0, origin, data: lines.into(), ingested: Vec::new(), fault: None }))
     }
 
     fn position(&self) -> Option<String> {

@@ -3,12 +3,15 @@
 mod compression;
 mod file;
 mod generate;
+mod stream;
 
 pub use compression::Compression;
 pub(crate) use compression::Decompressed;
 pub use file::{FileReader, FileSource};
 pub use generate::{GenerateSource, Traffic};
+pub use stream::StreamReader;
 
+use crate::streams::{StreamRef, Streams};
 use ouzel_core::{Framing, Report, Result, Source};
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -23,6 +26,17 @@ pub type NewFraming = Box<dyn Fn() -> Box<dyn Framing> + Send>;
 pub enum SourceConfig {
     File(FileSource),
     Generate(GenerateSource),
+    Stream(StreamRef),
+}
+
+/// What a source needs to know of what is around it.
+#[derive(Clone, Copy)]
+pub struct Surroundings<'a> {
+    /// The project directory: relative paths are relative to it.
+    pub root: &'a Path,
+    pub streams: &'a Streams,
+    /// Where a source would end, wait for more.
+    pub follow: bool,
 }
 
 impl SourceConfig {
@@ -30,14 +44,15 @@ impl SourceConfig {
         match self {
             SourceConfig::File(file) => file.validate(report),
             SourceConfig::Generate(generate) => generate.validate(report),
+            SourceConfig::Stream(_) => {}
         }
     }
 
-    /// Relative paths are relative to `root`, the project directory.
-    pub fn open(self, root: &Path, framing: NewFraming) -> Result<Box<dyn Source>> {
+    pub fn open(self, around: &Surroundings<'_>, framing: NewFraming) -> Result<Box<dyn Source>> {
         match self {
-            SourceConfig::File(file) => file.open(root, framing),
+            SourceConfig::File(file) => file.open(around.root, framing),
             SourceConfig::Generate(generate) => generate.open(),
+            SourceConfig::Stream(stream) => Ok(Box::new(StreamReader::open(&stream, around)?)),
         }
     }
 
@@ -45,7 +60,7 @@ impl SourceConfig {
     pub fn may_be_silent(&self) -> bool {
         match self {
             SourceConfig::File(file) => file.is_standard_input(),
-            SourceConfig::Generate(_) => false,
+            SourceConfig::Generate(_) | SourceConfig::Stream(_) => false,
         }
     }
 
@@ -53,7 +68,31 @@ impl SourceConfig {
     pub fn default_codec(&self) -> Option<&'static str> {
         match self {
             SourceConfig::File(_) => None,
-            SourceConfig::Generate(_) => Some("json"),
+            SourceConfig::Generate(_) | SourceConfig::Stream(_) => Some("json"),
+        }
+    }
+
+    /// Whether it tells when each event was recorded.
+    pub fn records_ingestion(&self) -> bool {
+        matches!(self, SourceConfig::Stream(_))
+    }
+
+    /// What it reads, for people.
+    pub fn describe(&self) -> String {
+        match self {
+            SourceConfig::File(file) => {
+                format!("file {}", file.path.0.iter().map(|p| p.value.as_str()).collect::<Vec<_>>().join(", "))
+            }
+            SourceConfig::Generate(_) => "generate".into(),
+            SourceConfig::Stream(stream) => format!("stream {}", stream.name()),
+        }
+    }
+
+    /// The stream it reads, if it does.
+    pub fn stream(&self) -> Option<&StreamRef> {
+        match self {
+            SourceConfig::Stream(stream) => Some(stream),
+            SourceConfig::File(_) | SourceConfig::Generate(_) => None,
         }
     }
 }

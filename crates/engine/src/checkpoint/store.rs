@@ -223,6 +223,36 @@ impl Store {
     }
 }
 
+/// The newest sound commit of a folder of state, which a process may be working on, and who that is.
+pub fn peek(folder: &Path) -> Result<Peeked> {
+    let mut commit = None;
+    if folder.is_dir() {
+        for (_, path) in manifests(folder)?.into_iter().rev() {
+            // One that is damaged, or was removed meanwhile.
+            if let Some(manifest) = fs::read(&path).ok().and_then(|bytes| Manifest::decode(&bytes).ok()) {
+                commit = Some(manifest);
+                break;
+            }
+        }
+    }
+    let held_by = File::open(folder.join("lock")).ok().and_then(|mut file| match file.try_lock_shared() {
+        Err(fs::TryLockError::WouldBlock) => {
+            let mut holder = String::new();
+            let _ = file.read_to_string(&mut holder);
+            Some(holder.trim().to_string())
+        }
+        Ok(()) | Err(fs::TryLockError::Error(_)) => None,
+    });
+    Ok(Peeked { commit, held_by })
+}
+
+/// What others see of a pipeline's state.
+pub struct Peeked {
+    pub commit: Option<Manifest>,
+    /// The process that runs it.
+    pub held_by: Option<String>,
+}
+
 fn lock(folder: &Path, take_over: bool) -> Result<File> {
     let path = folder.join("lock");
     let doing = || format!("locking `{}`", path.display());

@@ -62,7 +62,7 @@ impl Plan {
             .collect();
         let condition = config.condition.as_ref().and_then(|sql| sql::condition(&fields_planner, sql, c.report));
         let lookups = c.lookups(config);
-        let event_plan = c.event(&event.value);
+        let event_plan = c.event(&event.value, source.as_ref().is_some_and(|s| s.value.records_ingestion()));
         let standard = Standard::add(&mut c.columns, c.report);
         let groups = c.groups(config, &event.value, standard);
         let scores = c.scores(config);
@@ -215,7 +215,8 @@ impl Compiler<'_> {
         found
     }
 
-    fn event(&mut self, event: &EventConfig) -> Option<EventPlan> {
+    /// `recorded`: the source tells when each event was.
+    fn event(&mut self, event: &EventConfig, recorded: bool) -> Option<EventPlan> {
         let time = self.field_named(&event.time, "the event's time is a field");
         if let Some(time) = time
             && !matches!(self.columns.field(time).data_type(), DataType::Timestamp(..))
@@ -233,7 +234,8 @@ impl Compiler<'_> {
         if let (Some(span), None) = (given(&event.duplicates_within), &event.id) {
             self.report.error(span.span, "`duplicates_within` needs the event's `id`").hint("for example `id: request_id`");
         }
-        if let Some(ahead) = given(&event.ahead) {
+        let ahead = given(&event.ahead).filter(|_| recorded);
+        if let (Some(ahead), false) = (given(&event.ahead), recorded) {
             self.report
                 .warn(ahead.span, "`ahead` has no effect: this source records no ingestion time to compare with")
                 .hint("an event dated far ahead is scored in its own window and moves nothing else");
@@ -244,6 +246,7 @@ impl Compiler<'_> {
             id,
             lateness: micros(&event.lateness).unwrap_or(LATENESS.micros()),
             too_late: event.too_late,
+            ahead: ahead.map(|t| t.value.micros()),
             duplicates_within: micros(&event.duplicates_within).filter(|_| event.id.is_some()),
         })
     }

@@ -10,7 +10,7 @@ use crate::summary::PipelineSummary;
 use ouzel_core::clock::Stopwatch;
 use ouzel_core::error::ResultExt;
 use ouzel_core::wire::Wire;
-use ouzel_core::{Error, Prepared, Result};
+use ouzel_core::{Error, Job, Prepared, Result};
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
@@ -32,6 +32,8 @@ pub(super) struct Lasting {
 /// Everything a commit is made of but the state itself.
 pub(super) struct Request {
     pub source: Option<String>,
+    /// Makes what the source has given last.
+    pub settle: Option<Job>,
     pub partition: PartitionState,
     pub sections: Vec<Section>,
     pub sinks: Vec<Prepared>,
@@ -245,9 +247,12 @@ impl Lasting {
     /// Makes a commit: first everything it speaks of lasts, then the commit, then what waits for it is published.
     pub fn commit(&self, running: &Running<'_>, request: Request) -> Result<()> {
         fault::point("commit-begun");
-        let Request { source, partition, sections, sinks, journal: (journal, files), totals, decisions } = request;
+        let Request { source, settle, partition, sections, sinks, journal: (journal, files), totals, decisions } = request;
         for file in files {
             file.sync_data().doing(|| "syncing what was set aside".into())?;
+        }
+        if let Some(settle) = settle {
+            settle()?;
         }
         let (mut states, mut publish) = (Vec::new(), Vec::new());
         for (sink, (key, ordinal)) in sinks.into_iter().zip(running.plan.sink_keys()) {
@@ -304,7 +309,13 @@ impl super::Partition {
 
 impl Writing {
     /// What a commit says of everything that is written, as of now.
-    pub fn request(&mut self, source: Option<String>, partition: PartitionState, sections: Vec<Section>) -> Result<Request> {
+    pub fn request(
+        &mut self,
+        source: Option<String>,
+        settle: Option<Job>,
+        partition: PartitionState,
+        sections: Vec<Section>,
+    ) -> Result<Request> {
         let sinks = self.sinks.iter_mut().map(|s| s.prepare(partition.offset)).collect::<Result<Vec<_>>>()?;
         let counts = self.counts;
         let totals = PipelineSummary {
@@ -317,6 +328,6 @@ impl Writing {
             ..self.summary.clone()
         };
         let (journal, decisions) = (self.journal.prepare()?, self.decisions.clone());
-        Ok(Request { source, partition, sections, sinks, journal, totals, decisions })
+        Ok(Request { source, settle, partition, sections, sinks, journal, totals, decisions })
     }
 }

@@ -6,6 +6,7 @@ use super::turn::Turn;
 use super::{Control, Options, Partition, Place, Reading, Recut, Running, Writing, places, pump};
 use crate::checkpoint::{Manifest, Opened, Restored, Store, restore};
 use crate::generation;
+use crate::graph::writes;
 use crate::journal::Journal;
 use crate::plan::Plan;
 use crate::registry::{SinkConfig, SinkContext, Start};
@@ -28,7 +29,7 @@ impl<'a> Running<'a> {
         recut: Recut<'_>,
     ) -> Result<Running<'a>> {
         let threads = options.threads.max(1);
-        let mut source = open_source(plan, place, control, recut)?;
+        let mut source = open_source(plan, place, options, control, recut)?;
         let lookups = plan.lookups.iter().map(|l| l.config.open(&place.root, &l.wanted)).collect::<Result<Vec<_>>>()?;
         let opened = place.lasting.then(|| Store::open(&place.of(&plan.name), &place.project, &plan.name, options.take_over));
         let mut notes = Vec::new();
@@ -112,12 +113,12 @@ impl<'a> Running<'a> {
     }
 }
 
-fn open_source(plan: &Plan, place: &Place, control: &Control, recut: Recut<'_>) -> Result<Box<dyn Source>> {
+fn open_source(plan: &Plan, place: &Place, options: &Options, control: &Control, recut: Recut<'_>) -> Result<Box<dyn Source>> {
     let (codec, framing) = (plan.codec.clone(), plan.codec.clone());
     let source = plan
         .source
         .clone()
-        .open(&place.root, Box::new(move || framing.framing()))
+        .open(&place.around(options), Box::new(move || framing.framing()))
         .doing(|| format!("opening the source of `{}`", plan.name))?;
     let source = if plan.source.may_be_silent() { Box::new(pump::Pump::start(source, control.stop.clone())) } else { source };
     places::check(plan, &place.root)?;
@@ -161,7 +162,8 @@ fn begin(
     let last = generation::last(store.folder())?;
     let after_last = last.map_or(0, |last| last + 1);
     let generation = match newest {
-        Some(before) if options.fresh && before.source.is_some() => {
+        // Rows leave for a stream before the first commit.
+        Some(before) if options.fresh && (before.source.is_some() || writes(plan).next().is_some()) => {
             notes.push(anew(plan, before));
             after_last.max(before.generation + 1)
         }
@@ -197,9 +199,11 @@ fn begin(
             return Err(Error::new(Kind::Changed, message));
         }
         None => {
+            // Begun and killed before its first commit: rows may have left for a stream.
+            let begun = newest.filter(|m| m.generation == generation && !m.writer.is_empty());
             let manifest = Manifest {
                 generation,
-                writer: format!("{generation}-{:x}", WallClock.now_us()),
+                writer: begun.map_or_else(|| format!("{generation}-{:x}", WallClock.now_us()), |m| m.writer.clone()),
                 from: options.from,
                 definitions: plan.definitions.clone(),
                 ..Manifest::default()
@@ -276,19 +280,26 @@ fn open_sinks(
                 if known.is_none() && manifest.offset > 0 {
                     notes.push(format!("the sink `{key}` is new: it gets the events from here on"));
                 }
-                Start::Lasting { writer: manifest.writer.clone(), position: known.map(|s| s.position.clone()) }
+                Start::Lasting {
+                    writer: manifest.writer.clone(),
+                    epoch: manifest.epoch,
+                    position: known.map(|s| s.position.clone()),
+                }
             }
         };
         let context = SinkContext {
             root: place.root.clone(),
             lake: place.lake.clone(),
+            streams: place.streams.clone(),
             pipeline: plan.name.clone(),
             ordinal,
             start,
             take_over: options.take_over,
             colour: options.colour,
         };
-        sinks.push(sink.config.clone().open(&context, sink.schema.clone())?);
+        let sink = sink.config.clone().open(&context, sink.schema.clone())?;
+        notes.extend(sink.notes());
+        sinks.push(sink);
     }
     Ok(sinks)
 }

@@ -42,7 +42,7 @@ pub fn guard<T>(step: impl FnOnce() -> Result<T>) -> Result<Result<T>, Panicked>
 pub fn read(chunk: Chunk, framing: &mut dyn Framing, mut read: impl FnMut(Chunk) -> Result<Batch>) -> Result<Batch> {
     let records = records(&chunk, framing);
     let mut poisoned: Vec<(Range<usize>, Panicked)> = Vec::new();
-    search(&records, &mut |part| guard(|| read(slice(&chunk, part))).map(drop), &mut poisoned);
+    search(&records, &mut |part| guard(|| read(chunk.part(part))).map(drop), &mut poisoned);
     let mut bytes = chunk.data.to_vec();
     for (record, _) in &poisoned {
         let text = bytes[record.clone()].trim_ascii_end().len();
@@ -112,13 +112,6 @@ fn records(chunk: &Chunk, framing: &mut dyn Framing) -> Vec<Range<usize>> {
         records.push(start..data.len());
     }
     records
-}
-
-fn slice(chunk: &Chunk, part: Range<usize>) -> Chunk {
-    let mut one = chunk.clone();
-    one.data = chunk.data.slice_with_length(part.start, part.len());
-    one.origin.position += part.start as u64;
-    one
 }
 
 #[cfg(test)]

@@ -43,7 +43,23 @@ pub fn read(plan: &Plan, decoder: &mut dyn Decode, lookups: &mut [Box<dyn Lookup
         let hashes = ids(column)?;
         batch.ids = Some(hashes.into_iter().enumerate().map(|(row, id)| column.is_valid(row).then_some(id)).collect());
     }
+    if let Some(ahead) = plan.event.ahead {
+        not_ahead(&mut batch, ahead)?;
+    }
     Ok(batch)
+}
+
+/// Quarantines events dated further ahead of when they were recorded than `ahead` microseconds.
+fn not_ahead(batch: &mut Batch, ahead: i64) -> Result<()> {
+    let mut keep = Keep::all(batch.rows);
+    for row in 0..batch.rows {
+        let recorded = batch.chunk.ingested_at(batch.raw[row].0);
+        if recorded.is_some_and(|recorded| batch.times[row] > recorded.saturating_add(ahead)) {
+            let reason = "dated further ahead of its ingestion than the event's `ahead`".into();
+            batch.put_aside(&mut keep, row, Fate::Quarantined, reason);
+        }
+    }
+    batch.retain(keep)
 }
 
 fn empty_inputs(plan: &Plan) -> Result<Vec<Vec<ouzel_detect::features::OwnedInput>>> {

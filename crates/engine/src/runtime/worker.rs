@@ -10,7 +10,7 @@ use crate::journal::{Fate, SetAside};
 use crate::plan::Plan;
 use arrow_array::cast::AsArray;
 use ouzel_core::clock::Stopwatch;
-use ouzel_core::{Chunk, Decode, Encode, Encoded, Error, Lookup, Result};
+use ouzel_core::{Chunk, Decode, Encode, Encoded, Error, Job, Lookup, Result};
 use ouzel_detect::expressions::Failed;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::PoisonError;
@@ -41,8 +41,11 @@ struct Worker<'a, 'r> {
 struct Taken {
     number: u64,
     chunk: Chunk,
-    commit: Option<String>,
+    commit: Option<At>,
 }
+
+/// A place in the source, and what makes everything before it last.
+type At = (String, Option<Job>);
 
 /// What a batch hands to one sink.
 struct Block {
@@ -149,7 +152,7 @@ impl<'a, 'r> Worker<'a, 'r> {
             {
                 lasting.pace.begin();
                 lasting.cut.announce(reading.next);
-                commit = Some(position);
+                commit = Some((position, reading.source.settle()?));
             }
             if nothing && commit.is_none() {
                 continue;
@@ -282,7 +285,7 @@ impl<'a, 'r> Worker<'a, 'r> {
         for ((block, sink), summary) in blocks.into_iter().zip(&mut output.sinks).zip(&mut output.summary.sinks) {
             let rows = block.encoded.rows() as u64;
             if rows > 0 {
-                sink.write(block.encoded)?;
+                sink.write(block.encoded, batch.first_offset + batch.counts.received)?;
             }
             sink.tick()?;
             // A sink that holds rows has been given them before; those before a replay's beginning are no output of it.
@@ -307,15 +310,16 @@ impl<'a, 'r> Worker<'a, 'r> {
         output.counts.add(&batch.counts);
         output.summary.delivered += batch.rows as u64;
         self.running.delivered.fetch_add(batch.rows as u64, Relaxed);
-        if let (Some(lasting), Some((source, partition, sections))) = (&self.running.lasting, commit) {
-            lasting.request(output.request(source, partition, sections)?);
+        if let (Some(lasting), Some((at, partition, sections))) = (&self.running.lasting, commit) {
+            let (source, settle) = at.unzip();
+            lasting.request(output.request(source, settle.flatten(), partition, sections)?);
         }
         Ok(())
     }
 }
 
 /// Where the source goes on, what the partition knew there, and the groups.
-type Commit = (Option<String>, PartitionState, Vec<Section>);
+type Commit = (Option<At>, PartitionState, Vec<Section>);
 
 fn sink_failure(kind: &str, batch: &Batch, failed: &Failed, id: impl Fn(u64) -> String) -> SetAside {
     let row = failed.row as usize;

@@ -40,7 +40,7 @@ impl Source for Cutter {
             let (last, given) = (self.source.position(), std::mem::take(&mut self.given));
             match self.source.next()? {
                 None => return Ok(None),
-                Some(chunk) if chunk.fault.is_some() => return Ok(Some(chunk)),
+                Some(chunk) if chunk.fault.is_some() || chunk.data.is_empty() => return Ok(Some(chunk)),
                 Some(chunk) => self.cut(chunk, given),
             }
             (self.last, self.given) = (last, given);
@@ -82,10 +82,7 @@ impl Cutter {
 
     fn push(&mut self, chunk: &Chunk, start: usize, end: usize) {
         if start < end {
-            let mut part = chunk.clone();
-            part.data = chunk.data.slice_with_length(start, end - start);
-            part.origin.position += start as u64;
-            self.ready.push_back(part);
+            self.ready.push_back(chunk.part(start..end));
         }
     }
 

@@ -155,7 +155,7 @@ impl Source for Flood {
             self.next += 1;
         }
         let origin = Origin { name: Arc::from("flood"), position: 0, header: None };
-        Ok((!lines.is_empty()).then(|| Chunk { partition: 0, origin, data: lines.into(), fault: None }))
+        Ok((!lines.is_empty()).then(|| Chunk { partition: 0, origin, data: lines.into(), ingested: Vec::new(), fault: None }))
     }
 
     fn position(&self) -> Option<String> {

@@ -113,7 +113,7 @@ impl Folder {
     fn run_with(&self, plan: &Plan, options: Options, recut: Recut<'_>) -> Result<(String, PipelineSummary)> {
         let root = self.0.path();
         let (lake, state, lasting) = (root.join("lake"), root.join("state"), options.die_after_commits.is_some());
-        let place = Place { project: "meaning".into(), root: root.into(), lake, state, lasting };
+        let place = Place { project: "meaning".into(), root: root.into(), lake, streams: Arc::default(), state, lasting };
         // Each run is the first of its project, so that ids are the same.
         let _ = std::fs::remove_dir_all(&place.state);
         let summary = loop {

@@ -4,14 +4,18 @@
 use arrow_array::cast::AsArray;
 use arrow_array::types::Int64Type;
 use arrow_array::{Int64Array, RecordBatch, StringViewArray};
+use ouzel_connect::log::Reader;
+use ouzel_connect::streams::{StreamSettings, Streams};
 use ouzel_core::{Kind, Prepared, Sink, yaml};
 use ouzel_engine::registry::{SinkConfig, SinkContext, Start};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use proptest::prelude::*;
 use serde_json::Value;
+use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use tempfile::TempDir;
 
 /// A sink's settings, and what it holds: the numbers of its rows, in order where it has one.
@@ -20,13 +24,14 @@ struct Subject {
     read: fn(&Path) -> Vec<i64>,
 }
 
-const KINDS: [Subject; 6] = [
+const KINDS: [Subject; 7] = [
     Subject { config: "file: { path: out.ndjson }", read: |root| ndjson(&text(&root.join("out.ndjson"))) },
     Subject { config: "file: { path: out.csv }", read: |root| csv(&text(&root.join("out.csv"))) },
     Subject { config: "file: { path: out.ndjson.gz }", read: |root| ndjson(&gunzip(&root.join("out.ndjson.gz"))) },
     Subject { config: "file: { path: out.csv.zst }", read: |root| csv(&unzstd(&root.join("out.csv.zst"))) },
     Subject { config: "file: { path: out.parquet }", read: |root| parquet(&root.join("out.parquet")) },
     Subject { config: "lake: { table: t }", read: |root| table(&root.join("lake/t")) },
+    Subject { config: "stream: t", read: |root| ndjson(&stream(&root.join("streams/t"))) },
 ];
 
 /// What happens to a sink.
@@ -38,6 +43,8 @@ enum Step {
     Commit(u8),
     /// The process is killed.
     Kill,
+    /// Half of what was not committed is done again, and committed.
+    Partly,
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
@@ -46,6 +53,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         2 => Just(Step::Commit(3)),
         1 => (0u8..4).prop_map(Step::Commit),
         1 => Just(Step::Kill),
+        1 => Just(Step::Partly),
     ];
     prop::collection::vec(step, 1..12)
 }
@@ -56,17 +64,27 @@ fn rows(from: i64, n: i64) -> RecordBatch {
     RecordBatch::try_from_iter([("n", Arc::new(numbers) as _), ("text", Arc::new(texts) as _)]).expect("a batch")
 }
 
+fn streams(root: &Path) -> Arc<Streams> {
+    let settings = BTreeMap::from([("t".to_string(), StreamSettings::default())]);
+    Arc::new(Streams { folder: root.join("streams"), settings })
+}
+
+/// Each process that opens a sink has an epoch of its own.
+static EPOCH: AtomicU64 = AtomicU64::new(1);
+
 fn open(config: &str, root: &Path, position: Option<String>) -> ouzel_core::Result<Box<dyn Sink>> {
     let mut report = ouzel_core::Report::new();
     let file = report.file("p.yaml", config);
     let node = yaml::parse(&mut report, file, config, &|_| None).expect("yaml");
+    let epoch = EPOCH.fetch_add(1, Ordering::Relaxed);
     let sink: SinkConfig = yaml::decode(&mut report, &node).expect("decodes");
     let context = SinkContext {
         root: root.into(),
         lake: root.join("lake"),
+        streams: streams(root),
         pipeline: "p".into(),
         ordinal: 0,
-        start: Start::Lasting { writer: "0-1".into(), position },
+        start: Start::Lasting { writer: "0-1".into(), epoch, position },
         take_over: false,
         colour: false,
     };
@@ -88,7 +106,7 @@ impl Run<'_> {
         let from = self.next.max(self.sink.holds() as i64);
         if to > from {
             let block = self.sink.encoder().and_then(|mut e| e.encode(&rows(from, to - from))).expect("encodes");
-            self.sink.write(block).expect("is written");
+            self.sink.write(block, to as u64).expect("is written");
         }
         self.next = to;
     }
@@ -128,6 +146,10 @@ fn hold(subject: &Subject, steps: &[Step]) -> Result<(), TestCaseError> {
             }
             Step::Commit(comes_to) => run.commit(*comes_to),
             Step::Kill => run.kill(),
+            Step::Partly => {
+                run.write(run.next + (all - run.next) / 2);
+                run.commit(3);
+            }
         }
     }
     run.write(all);
@@ -183,7 +205,7 @@ fn every_sink_goes_back_to_an_earlier_commit() {
 
 #[test]
 fn what_was_committed_and_is_gone_is_told() {
-    for config in ["file: { path: out.ndjson }", "file: { path: out.parquet }"] {
+    for config in ["file: { path: out.ndjson }", "file: { path: out.parquet }", "stream: t"] {
         let folder = TempDir::new().expect("a folder");
         let mut run = Run {
             config,
@@ -195,7 +217,9 @@ fn what_was_committed_and_is_gone_is_told() {
         run.write(5);
         run.commit(3);
         for file in std::fs::read_dir(folder.path()).expect("a folder").flatten() {
-            std::fs::remove_file(file.path()).expect("was there");
+            let removed =
+                if file.path().is_dir() { std::fs::remove_dir_all(file.path()) } else { std::fs::remove_file(file.path()) };
+            removed.expect("was there");
         }
         let error = open(config, folder.path(), run.committed.1).err().expect("is refused");
         assert_eq!(error.kind, Kind::Changed);
@@ -221,6 +245,16 @@ fn unzstd(path: &Path) -> String {
 
 fn ndjson(text: &str) -> Vec<i64> {
     text.lines().map(|line| serde_json::from_str::<Value>(line).expect("a row")["n"].as_i64().expect("a number")).collect()
+}
+
+fn stream(folder: &Path) -> String {
+    let mut reader = Reader::new(folder, None);
+    let mut text = String::new();
+    while let Some(piece) = reader.next(1000).expect("readable") {
+        assert_eq!(piece.damage, None);
+        text += std::str::from_utf8(&piece.data).expect("text");
+    }
+    text
 }
 
 fn csv(text: &str) -> Vec<i64> {

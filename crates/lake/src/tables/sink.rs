@@ -203,7 +203,7 @@ impl Sink for LakeWriter {
         Ok(Box::new(ToTable::new(self.columns.clone())))
     }
 
-    fn write(&mut self, block: Encoded) -> Result<()> {
+    fn write(&mut self, block: Encoded, _upto: u64) -> Result<()> {
         let Encoded::Rows(rows) = block else { return Err(Error::internal("a table takes rows")) };
         if rows.num_rows() == 0 {
             return Ok(());

@@ -53,7 +53,7 @@ fn write(lake: &Path, text: &str, app_id: &str, batches: &[RecordBatch]) -> Resu
     let mut sink = config(text).0.open(lake, batches[0].schema(), writer(app_id), Commits::Own)?;
     let mut encoder = sink.encoder()?;
     for batch in batches {
-        sink.write(encoder.encode(batch)?)?;
+        sink.write(encoder.encode(batch)?, 0)?;
     }
     sink.close()
 }
@@ -175,7 +175,7 @@ fn the_older_of_two_runs_is_fenced_off() {
         config("{ table: t, commit_rows: 1 }").0.open(lake.path(), rows(0, 1).schema(), writer("a"), Commits::Own).unwrap();
     write(lake.path(), "table: t", "a", &[rows(0, 1)]).unwrap();
     let block = old.encoder().unwrap().encode(&rows(1, 1)).unwrap();
-    assert_eq!(old.write(block).unwrap_err().kind, Kind::Conflict);
+    assert_eq!(old.write(block, 0).unwrap_err().kind, Kind::Conflict);
     assert_eq!(numbers(&lake.path().join("t")), [0]);
 }
 
@@ -223,7 +223,7 @@ fn speed_into_the_lake() {
     let mut count = 0;
     for _ in 0..12 {
         for batch in &batches {
-            sink.write(encoder.encode(batch).unwrap()).unwrap();
+            sink.write(encoder.encode(batch).unwrap(), 0).unwrap();
             count += batch.num_rows();
         }
     }

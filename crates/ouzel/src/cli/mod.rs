@@ -3,11 +3,13 @@
 mod aside;
 mod exit;
 mod generate;
+mod graph;
 mod init;
 mod progress;
 mod reference;
 mod run;
 mod schema;
+mod status;
 mod terminal;
 mod test;
 mod validate;
@@ -49,6 +51,10 @@ enum Command {
     Run(run::Args),
     /// Run the past again as a new generation of outputs, from some event on; what is before it is run for its state only.
     Replay(run::ReplayArgs),
+    /// How far each pipeline is, what waits in its stream, and who runs it.
+    Status(status::Args),
+    /// Draw pipelines and the streams that join them.
+    Graph(graph::Args),
     /// Events that cannot be processed: list, show, retry, drop.
     #[command(name = "deadletters")]
     DeadLetters(aside::Args),
@@ -75,6 +81,8 @@ pub fn main() -> ExitCode {
         Command::Validate(args) => validate::run(&cli.project, args, cli.format),
         Command::Run(args) => run::run(&cli.project, args, cli.format),
         Command::Replay(args) => run::replay(&cli.project, args, cli.format),
+        Command::Status(args) => status::run(&cli.project, args, cli.format),
+        Command::Graph(args) => graph::run(&cli.project, args, cli.format),
         Command::DeadLetters(args) => aside::run(&cli.project, args, Fate::DeadLettered, cli.format),
         Command::Quarantine(args) => aside::run(&cli.project, args, Fate::Quarantined, cli.format),
         Command::Test(args) => test::run(&cli.project, args, cli.format),

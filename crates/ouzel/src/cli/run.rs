@@ -5,9 +5,12 @@ use super::terminal::{self, bytes, count, errors_have_colour, output_has_colour,
 use super::validate::load;
 use super::{Exit, Format};
 use anstyle::AnsiColor;
-use ouzel_engine::{Control, Ended, Options, PipelineSummary, Project};
+use ouzel_core::Result;
+use ouzel_engine::graph::joined;
+use ouzel_engine::{Control, Ended, Options, Pipeline, PipelineSummary, Project, run_joined};
 use serde_json::{Map, json};
 use std::path::Path;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -22,6 +25,9 @@ pub struct Args {
     /// Go on although another process holds the state: that process is fenced off and stops at its next commit.
     #[arg(long)]
     take_over: bool,
+    /// Where a stream would end because nobody writes to it, wait for more, until told to stop.
+    #[arg(long)]
+    follow: bool,
     #[arg(skip)]
     from: u64,
 }
@@ -47,7 +53,9 @@ fn offset(text: &str) -> Result<u64, String> {
 
 /// Runs the past again, as a new generation.
 pub fn replay(root: &Path, args: &ReplayArgs, format: Format) -> Exit {
-    run(root, &Args { names: args.names.clone(), threads: args.threads, fresh: true, take_over: false, from: args.from }, format)
+    let args =
+        Args { names: args.names.clone(), threads: args.threads, fresh: true, take_over: false, follow: false, from: args.from };
+    run(root, &args, format)
 }
 
 pub fn run(root: &Path, args: &Args, format: Format) -> Exit {
@@ -75,7 +83,7 @@ pub fn run(root: &Path, args: &Args, format: Format) -> Exit {
 
 fn run_all(
     project: &Project,
-    pipelines: &[&ouzel_engine::Pipeline],
+    pipelines: &[&Pipeline],
     args: &Args,
     format: Format,
     control: &Control,
@@ -87,35 +95,58 @@ fn run_all(
         colour: output_has_colour(),
         fresh: args.fresh,
         take_over: args.take_over,
+        follow: args.follow,
         from: args.from,
         ..Options::default()
     };
-    for pipeline in pipelines {
-        let mut line = ProgressLine::new(&pipeline.name, format == Format::Text);
-        let result = ouzel_engine::run(&pipeline.plan, &project.place(), &options, control, &mut |p| line.show(p));
-        line.clear();
-        match result {
-            Ok(Ended { summary, error }) => {
-                if format == Format::Text {
-                    eprint!("{}", describe(&pipeline.name, &summary, errors_have_colour()));
-                }
-                let interrupted = summary.interrupted;
+    let line = Mutex::new(ProgressLine::new(format == Format::Text));
+    let ends = Mutex::new((summaries, Exit::Ok));
+    for set in joined(pipelines) {
+        let watch = |pipeline: &Pipeline, progress| lock(&line).show(&pipeline.name, progress);
+        let ended = |pipeline: &Pipeline, result: Result<Ended>| {
+            lock(&line).ended(&pipeline.name);
+            let exit = told(&pipeline.name, &result, format);
+            let (summaries, first) = &mut *lock(&ends);
+            if let Ok(Ended { summary, .. }) = result {
                 summaries.insert(pipeline.name.clone(), json!(summary));
-                if let Some(e) = error {
-                    eprintln!("{}: {}: {e}", paint("error", AnsiColor::Red, errors_have_colour()), pipeline.name);
-                    return Exit::from(&e);
-                }
-                if interrupted {
-                    return Exit::Interrupted;
-                }
             }
-            Err(e) => {
-                eprintln!("{}: {}: {e}", paint("error", AnsiColor::Red, errors_have_colour()), pipeline.name);
-                return Exit::from(&e);
+            if *first == Exit::Ok {
+                *first = exit;
             }
+        };
+        if let Err(e) = run_joined(&set, &project.place(), &options, control, &watch, &ended) {
+            eprintln!("{}: {e}", paint("error", AnsiColor::Red, errors_have_colour()));
+            return Exit::from(&e);
+        }
+        let exit = lock(&ends).1;
+        if exit != Exit::Ok {
+            return exit;
         }
     }
     Exit::Ok
+}
+
+fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Tells how a pipeline has ended.
+fn told(name: &str, result: &Result<Ended>, format: Format) -> Exit {
+    let (ended, error) = match result {
+        Ok(ended) => (Some(ended), ended.error.as_ref()),
+        Err(e) => (None, Some(e)),
+    };
+    if let Some(Ended { summary, .. }) = ended.filter(|_| format == Format::Text) {
+        eprint!("{}", describe(name, summary, errors_have_colour()));
+    }
+    match error {
+        Some(e) => {
+            eprintln!("{}: {name}: {e}", paint("error", AnsiColor::Red, errors_have_colour()));
+            Exit::from(e)
+        }
+        None if ended.is_some_and(|ended| ended.summary.interrupted) => Exit::Interrupted,
+        None => Exit::Ok,
+    }
 }
 
 fn stop_on_signals(control: &Control) -> std::io::Result<()> {

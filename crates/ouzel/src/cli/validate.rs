@@ -20,7 +20,7 @@ pub fn run(root: &Path, args: &Args, format: Format) -> Exit {
     let mut outside = Vec::new();
     if let (Some(project), true) = (&project, args.connect) {
         for pipeline in &project.pipelines {
-            outside.extend(pipeline.plan.connect(root).into_iter().map(|e| format!("{}: {e}", pipeline.file)));
+            outside.extend(pipeline.plan.connect(&project.place()).into_iter().map(|e| format!("{}: {e}", pipeline.file)));
         }
     }
     let exit = match (&project, outside.is_empty()) {

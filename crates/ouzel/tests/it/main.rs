@@ -4,6 +4,7 @@ mod commands;
 mod docs;
 mod resume;
 mod specs;
+mod streams;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};

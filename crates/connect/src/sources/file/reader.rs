@@ -248,7 +248,7 @@ impl Open {
         let position = self.position;
         let data = self.take(whole);
         self.searched = self.buffer.len();
-        Some(Chunk { partition: 0, origin: self.origin(position), data: data.into(), fault: None })
+        Some(Chunk { partition: 0, origin: self.origin(position), data: data.into(), ingested: Vec::new(), fault: None })
     }
 
     /// Neither a record nor a header ends within the bytes that one may have.
@@ -330,7 +330,13 @@ impl Open {
     /// The first bytes of what cannot be records.
     fn fault(&self, reason: String) -> Chunk {
         let kept = &self.buffer[..self.buffer.len().min(KEPT_RAW_BYTES_MAX)];
-        Chunk { partition: 0, origin: self.origin(self.position), data: Buffer::from(kept), fault: Some(reason) }
+        Chunk {
+            partition: 0,
+            origin: self.origin(self.position),
+            data: Buffer::from(kept),
+            ingested: Vec::new(),
+            fault: Some(reason),
+        }
     }
 
     fn origin(&self, position: u64) -> Origin {
