@@ -60,6 +60,10 @@ pub trait Sink: Send {
     fn tick(&mut self) -> Result<()> {
         Ok(())
     }
+    /// Rows of the block written last that it did not take, for what they hold; each is told once.
+    fn rejected(&mut self) -> Vec<Rejected> {
+        Vec::new()
+    }
     /// What a commit needs of this sink, for all that has been written so far: the rows of the events before `offset`.
     fn prepare(&mut self, _offset: u64) -> Result<Prepared> {
         Ok(Prepared::default())
@@ -87,6 +91,14 @@ pub struct Prepared {
     pub sync: Option<Job>,
     /// Makes it visible. Done again, it changes nothing: a sink that is opened from this commit does it first.
     pub publish: Option<Job>,
+}
+
+/// A row that a sink refuses.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rejected {
+    /// Which row of its block.
+    pub row: usize,
+    pub reason: String,
 }
 
 /// Work for another thread.

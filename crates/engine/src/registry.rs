@@ -7,7 +7,7 @@ pub use ouzel_connect::sources::SourceConfig;
 
 use arrow_schema::SchemaRef;
 use ouzel_connect::log;
-use ouzel_connect::sinks::{FileSink, StdoutSink, StreamWriter};
+use ouzel_connect::sinks::{FileSink, PostgresSink, StdoutSink, StreamWriter, postgres};
 use ouzel_connect::streams::{StreamRef, Streams};
 use ouzel_core::clock::{Clock, WallClock};
 use ouzel_core::{Report, Result, Sink};
@@ -24,6 +24,7 @@ use xxhash_rust::xxh3::xxh3_64;
 pub enum SinkConfig {
     File(FileSink),
     Lake(LakeSink),
+    Postgres(PostgresSink),
     Stdout(StdoutSink),
     Stream(StreamRef),
 }
@@ -94,6 +95,7 @@ impl SinkConfig {
         match self {
             SinkConfig::File(sink) => format!("file {}", sink.path.value),
             SinkConfig::Lake(sink) => format!("lake {}", sink.table.value),
+            SinkConfig::Postgres(sink) => format!("postgres {}", sink.table.value),
             SinkConfig::Stdout(_) => "stdout".into(),
             SinkConfig::Stream(stream) => format!("stream {}", stream.name()),
         }
@@ -103,6 +105,7 @@ impl SinkConfig {
         match self {
             SinkConfig::File(_) => "file",
             SinkConfig::Lake(_) => "lake",
+            SinkConfig::Postgres(_) => "postgres",
             SinkConfig::Stdout(_) => "stdout",
             SinkConfig::Stream(_) => "stream",
         }
@@ -118,7 +121,7 @@ impl SinkConfig {
                     .collect();
                 Some(plain.display().to_string())
             }
-            SinkConfig::Lake(_) | SinkConfig::Stdout(_) | SinkConfig::Stream(_) => None,
+            SinkConfig::Lake(_) | SinkConfig::Postgres(_) | SinkConfig::Stdout(_) | SinkConfig::Stream(_) => None,
         }
     }
 
@@ -126,19 +129,25 @@ impl SinkConfig {
     pub fn stream(&self) -> Option<&StreamRef> {
         match self {
             SinkConfig::Stream(stream) => Some(stream),
-            SinkConfig::File(_) | SinkConfig::Lake(_) | SinkConfig::Stdout(_) => None,
+            SinkConfig::File(_) | SinkConfig::Lake(_) | SinkConfig::Postgres(_) | SinkConfig::Stdout(_) => None,
         }
+    }
+
+    /// A column that it needs whatever is chosen.
+    pub fn needs(&self) -> Option<&'static str> {
+        matches!(self, SinkConfig::Postgres(_)).then_some(postgres::ID)
     }
 
     /// True if a run leaves in place what earlier runs wrote.
     pub fn is_added_to(&self) -> bool {
-        matches!(self, SinkConfig::Lake(_) | SinkConfig::Stream(_))
+        matches!(self, SinkConfig::Lake(_) | SinkConfig::Postgres(_) | SinkConfig::Stream(_))
     }
 
     pub fn validate(&self, report: &mut Report) {
         match self {
             SinkConfig::File(sink) => sink.validate(report),
             SinkConfig::Lake(sink) => sink.validate(report),
+            SinkConfig::Postgres(sink) => sink.validate(report),
             SinkConfig::Stdout(sink) => sink.validate(report),
             SinkConfig::Stream(_) => {}
         }
@@ -154,6 +163,7 @@ impl SinkConfig {
                 };
                 sink.open(&context.lake, schema, context.writer(), commits)
             }
+            SinkConfig::Postgres(sink) => sink.open(schema),
             SinkConfig::Stdout(sink) => sink.open(Box::new(std::io::stdout()), schema, context.colour),
             SinkConfig::Stream(stream) => {
                 let writer = context.stream_writer();

@@ -56,7 +56,7 @@ fn read(folder: &Path, bytes_max: usize) -> (Vec<String>, Vec<String>) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(200))]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(200) })]
 
     /// Two writers, three partitions, small segments, each closed and gone on with now and then: a reader that stops anywhere and goes on finds each record
     /// once, in the order in which they were appended.

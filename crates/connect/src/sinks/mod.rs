@@ -8,6 +8,7 @@ pub mod ndjson;
 
 mod cells;
 mod parquet_file;
+pub mod postgres;
 mod scalars;
 mod stream;
 mod text_file;
@@ -16,6 +17,7 @@ pub use csv::CsvEncoder;
 pub use file::FileSink;
 pub use ndjson::NdjsonEncoder;
 pub use parquet_file::ParquetFile;
+pub use postgres::PostgresSink;
 pub use stdout::StdoutSink;
 pub use stream::StreamWriter;
 pub use text_file::{TextFile, sync_folder};

@@ -5,6 +5,7 @@ use super::manifest::{FORMAT, Manifest, StateFile};
 use super::merge::{Merge, Merged};
 use crate::fault;
 use ouzel_connect::sinks::sync_folder;
+use ouzel_core::clock::Stopwatch;
 use ouzel_core::error::ResultExt;
 use ouzel_core::{Error, Kind, Result};
 use std::collections::BTreeSet;
@@ -253,6 +254,9 @@ pub struct Peeked {
     pub held_by: Option<String>,
 }
 
+/// A process that ends gives up its lock within this time.
+const GOING_S: f64 = 1.0;
+
 fn lock(folder: &Path, take_over: bool) -> Result<File> {
     let path = folder.join("lock");
     let doing = || format!("locking `{}`", path.display());
@@ -261,7 +265,17 @@ fn lock(folder: &Path, take_over: bool) -> Result<File> {
         let _ = fs::remove_file(&path);
     }
     let mut file = File::options().create(true).read(true).write(true).truncate(false).open(&path).doing(doing)?;
-    match file.try_lock() {
+    let waited = Stopwatch::start();
+    let taken = loop {
+        match file.try_lock() {
+            // A process that was killed a moment ago may not be gone yet.
+            Err(fs::TryLockError::WouldBlock) if waited.seconds() < GOING_S => {
+                std::thread::sleep(std::time::Duration::from_millis(10));
+            }
+            taken => break taken,
+        }
+    };
+    match taken {
         Ok(()) => {}
         Err(fs::TryLockError::WouldBlock) => {
             let mut holder = String::new();

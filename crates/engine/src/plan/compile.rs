@@ -389,14 +389,15 @@ impl Compiler<'_> {
             }
             let mut fields = Vec::new();
             let mut columns = Vec::new();
-            let chosen = match &entry.columns.columns {
-                Some(chosen) => chosen.0.clone(),
+            let quoted = |n: &str| Spanned::nowhere(format!("\"{n}\""));
+            let chosen: Vec<(Spanned<String>, Spanned<String>)> = match &entry.columns.columns {
+                Some(chosen) => {
+                    let needed = entry.sink.needs().filter(|id| chosen.0.iter().all(|(name, _)| name.value != *id));
+                    needed.into_iter().map(|id| (Spanned::nowhere(id.to_string()), quoted(id))).chain(chosen.0.clone()).collect()
+                }
                 // A name that is wrong was told where it is given.
                 None if self.report.count(ouzel_core::Severity::Error) > self.problems_before => Vec::new(),
-                None => {
-                    let quoted = |n: &str| Spanned::nowhere(format!("\"{n}\""));
-                    self.columns.names().map(|n| (Spanned::nowhere(n.to_string()), quoted(n))).collect()
-                }
+                None => self.columns.names().map(|n| (Spanned::nowhere(n.to_string()), quoted(n))).collect(),
             };
             for (name, sql) in &chosen {
                 if fields.iter().any(|f: &Field| *f.name() == name.value) {

@@ -357,6 +357,8 @@ pub fn score(plan: &Plan, batch: &mut Batch) -> Result<()> {
 /// What one sink is offered of a batch.
 pub struct SinkRows {
     pub rows: RecordBatch,
+    /// Which row of the batch each is; `None` if they are all there.
+    pub which: Option<Vec<u32>>,
     /// Left out by the sink's `where`.
     pub filtered: usize,
     /// Left out because the sink holds them already.
@@ -377,7 +379,7 @@ pub fn sink_rows(sink: &crate::plan::SinkPlan, batch: &Batch, holds: u64) -> Res
         RecordBatch::try_new_with_options(sink.schema.clone(), columns, &options).map_err(|e| Error::internal(e.to_string()))?;
     let met = sink.condition.as_ref().map(|c| c.evaluate(&batch.columns, batch.rows, &mut failed)).transpose()?;
     if met.is_none() && failed.is_empty() && batch.first_offset >= holds {
-        return Ok(SinkRows { rows, filtered: 0, held: 0, failed });
+        return Ok(SinkRows { rows, which: None, filtered: 0, held: 0, failed });
     }
     failed.sort_by_key(|f| f.row);
     failed.dedup_by_key(|f| f.row);
@@ -396,9 +398,10 @@ pub fn sink_rows(sink: &crate::plan::SinkPlan, batch: &Batch, holds: u64) -> Res
         *keep = batch.first_offset + u64::from(batch.ordinals[row]) >= holds;
         held += usize::from(!*keep);
     }
+    let which = keep.iter().enumerate().filter(|(_, keep)| **keep).map(|(row, _)| row as u32).collect();
     let rows = arrow_select::filter::filter_record_batch(&rows, &BooleanArray::from(keep))
         .map_err(|e| Error::internal(e.to_string()))?;
-    Ok(SinkRows { rows, filtered, held, failed })
+    Ok(SinkRows { rows, which: Some(which), filtered, held, failed })
 }
 
 impl Counts {

@@ -50,6 +50,8 @@ type At = (String, Option<Job>);
 /// What a batch hands to one sink.
 struct Block {
     encoded: Encoded,
+    /// Which row of the batch each of its rows is; `None` if they are all there.
+    which: Option<Vec<u32>>,
     offered: u64,
     filtered: u64,
     /// It holds so many of them already.
@@ -230,6 +232,7 @@ impl<'a, 'r> Worker<'a, 'r> {
         if batch.rows == 0 {
             return Ok(Block {
                 encoded: Encoded::Bytes { data: Vec::new(), rows: 0 },
+                which: None,
                 offered: 0,
                 filtered: 0,
                 held: 0,
@@ -242,7 +245,7 @@ impl<'a, 'r> Worker<'a, 'r> {
             let rows = steps::sink_rows(plan, batch, holds)?;
             let encoded = encoder.encode(&rows.rows)?;
             let (offered, filtered, held) = (batch.rows as u64, rows.filtered as u64, rows.held as u64);
-            Ok(Block { encoded, offered, filtered, held, failed: rows.failed })
+            Ok(Block { encoded, which: rows.which, offered, filtered, held, failed: rows.failed })
         };
         poison::guard(|| encode(batch)).unwrap_or_else(|_| {
             let poisoned = poison::failed(batch, |some| encode(some).map(drop));
@@ -253,6 +256,10 @@ impl<'a, 'r> Worker<'a, 'r> {
             rest.retain(keep)?;
             let mut block = encode(&rest)?;
             block.offered = batch.rows as u64;
+            block.which = Some(match block.which {
+                Some(which) => which.into_iter().map(|row| left[row as usize]).collect(),
+                None => left.clone(),
+            });
             block.failed.iter_mut().for_each(|failed| failed.row = left[failed.row as usize]);
             block.failed.extend(poisoned);
             Ok(block)
@@ -270,7 +277,9 @@ impl<'a, 'r> Worker<'a, 'r> {
         let mut asides = batch.asides(id);
         let events = asides.len();
         for (block, sink) in blocks.iter().zip(&plan.sinks) {
-            asides.extend(block.failed.iter().map(|f| sink_failure(sink.config.kind(), &batch, f, id)));
+            let computed =
+                |f: &Failed| sink_failure(&batch, f, format!("a column of the sink `{}` failed", sink.config.kind()), id);
+            asides.extend(block.failed.iter().map(computed));
         }
         let mut output = self.running.output.take(number)?;
         let output = &mut *output;
@@ -282,10 +291,19 @@ impl<'a, 'r> Worker<'a, 'r> {
                 Fate::DeadLettered => output.summary.dead_lettered += 1,
             }
         }
-        for ((block, sink), summary) in blocks.into_iter().zip(&mut output.sinks).zip(&mut output.summary.sinks) {
-            let rows = block.encoded.rows() as u64;
+        for (((block, sink), summary), plan) in
+            blocks.into_iter().zip(&mut output.sinks).zip(&mut output.summary.sinks).zip(&plan.sinks)
+        {
+            let mut rows = block.encoded.rows() as u64;
             if rows > 0 {
                 sink.write(block.encoded, batch.first_offset + batch.counts.received)?;
+            }
+            for rejected in sink.rejected() {
+                let row = block.which.as_ref().map_or(rejected.row as u32, |which| which[rejected.row]);
+                let failed = Failed { row, reason: rejected.reason };
+                let refused = format!("the sink `{}` refused a row", plan.config.kind());
+                output.journal.write(&sink_failure(&batch, &failed, refused, id))?;
+                (rows, summary.dead_lettered) = (rows - 1, summary.dead_lettered + 1);
             }
             sink.tick()?;
             // A sink that holds rows has been given them before; those before a replay's beginning are no output of it.
@@ -321,14 +339,14 @@ impl<'a, 'r> Worker<'a, 'r> {
 /// Where the source goes on, what the partition knew there, and the groups.
 type Commit = (Option<At>, PartitionState, Vec<Section>);
 
-fn sink_failure(kind: &str, batch: &Batch, failed: &Failed, id: impl Fn(u64) -> String) -> SetAside {
+fn sink_failure(batch: &Batch, failed: &Failed, what: String, id: impl Fn(u64) -> String) -> SetAside {
     let row = failed.row as usize;
     let (start, end) = batch.raw[row];
     SetAside {
         fate: Fate::DeadLettered,
         id: id(batch.first_offset + u64::from(batch.ordinals[row])),
         origin: (batch.chunk.origin.name.to_string(), batch.chunk.origin.position + u64::from(start)),
-        reason: format!("a column of the sink `{kind}` failed: {}", failed.reason),
+        reason: format!("{what}: {}", failed.reason),
         raw: batch.chunk.data.get(start as usize..end as usize).unwrap_or_default().to_vec(),
     }
 }

@@ -10,5 +10,6 @@ mod log;
 mod meaning;
 mod measures;
 mod model;
+mod postgres;
 mod project;
 mod sinks;
