@@ -60,7 +60,7 @@ pub trait Sink: Send {
     fn tick(&mut self) -> Result<()> {
         Ok(())
     }
-    /// Rows of the block written last that it did not take, for what they hold; each is told once.
+    /// Rows that it did not take, for what they hold; each is told once.
     fn rejected(&mut self) -> Vec<Rejected> {
         Vec::new()
     }
@@ -70,6 +70,14 @@ pub trait Sink: Send {
     }
     /// A sink that goes on may hold more than its commit knows of: the rows of the events before this offset.
     fn holds(&self) -> u64 {
+        0
+    }
+    /// The source has ended and a last commit follows: what is under way is brought to its end, as far as it can be.
+    fn finish(&mut self) -> Result<()> {
+        Ok(())
+    }
+    /// Rows that have been written and wait to be sent.
+    fn waiting(&self) -> u64 {
         0
     }
     /// What was found when it was opened that is worth knowing, for people.
@@ -96,9 +104,16 @@ pub struct Prepared {
 /// A row that a sink refuses.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rejected {
-    /// Which row of its block.
-    pub row: usize,
+    pub which: Which,
     pub reason: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Which {
+    /// Of the block written last, by its place in it.
+    Row(usize),
+    /// Of an earlier block: the row's id, and the row as it was sent.
+    Event { id: String, raw: Vec<u8> },
 }
 
 /// Work for another thread.

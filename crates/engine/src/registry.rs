@@ -7,7 +7,7 @@ pub use ouzel_connect::sources::SourceConfig;
 
 use arrow_schema::SchemaRef;
 use ouzel_connect::log;
-use ouzel_connect::sinks::{FileSink, PostgresSink, StdoutSink, StreamWriter, postgres};
+use ouzel_connect::sinks::{FileSink, PostgresSink, StdoutSink, StreamWriter, WebhookSink, postgres, webhook};
 use ouzel_connect::streams::{StreamRef, Streams};
 use ouzel_core::clock::{Clock, WallClock};
 use ouzel_core::{Report, Result, Sink};
@@ -27,6 +27,7 @@ pub enum SinkConfig {
     Postgres(PostgresSink),
     Stdout(StdoutSink),
     Stream(StreamRef),
+    Webhook(WebhookSink),
 }
 
 /// What a sink needs to know of its surroundings.
@@ -36,6 +37,8 @@ pub struct SinkContext {
     /// Where the lake's tables lie.
     pub lake: PathBuf,
     pub streams: Arc<Streams>,
+    /// The pipeline's folder of state.
+    pub state: PathBuf,
     pub pipeline: String,
     /// How many of the pipeline's sinks before it have the same key.
     pub ordinal: usize,
@@ -81,6 +84,10 @@ impl SinkContext {
         log::Writer { id: xxh3_64(id.as_bytes()), epoch }
     }
 
+    fn busy(&self) -> log::Busy {
+        if self.take_over { log::Busy::TakeOver } else { log::Busy::Wait }
+    }
+
     fn position(&self) -> Option<&str> {
         match &self.start {
             Start::ForOnce => None,
@@ -98,6 +105,7 @@ impl SinkConfig {
             SinkConfig::Postgres(sink) => format!("postgres {}", sink.table.value),
             SinkConfig::Stdout(_) => "stdout".into(),
             SinkConfig::Stream(stream) => format!("stream {}", stream.name()),
+            SinkConfig::Webhook(sink) => format!("webhook {}", sink.receiver()),
         }
     }
 
@@ -108,6 +116,7 @@ impl SinkConfig {
             SinkConfig::Postgres(_) => "postgres",
             SinkConfig::Stdout(_) => "stdout",
             SinkConfig::Stream(_) => "stream",
+            SinkConfig::Webhook(_) => "webhook",
         }
     }
 
@@ -121,7 +130,7 @@ impl SinkConfig {
                     .collect();
                 Some(plain.display().to_string())
             }
-            SinkConfig::Lake(_) | SinkConfig::Postgres(_) | SinkConfig::Stdout(_) | SinkConfig::Stream(_) => None,
+            _ => None,
         }
     }
 
@@ -129,13 +138,17 @@ impl SinkConfig {
     pub fn stream(&self) -> Option<&StreamRef> {
         match self {
             SinkConfig::Stream(stream) => Some(stream),
-            SinkConfig::File(_) | SinkConfig::Lake(_) | SinkConfig::Postgres(_) | SinkConfig::Stdout(_) => None,
+            _ => None,
         }
     }
 
     /// A column that it needs whatever is chosen.
     pub fn needs(&self) -> Option<&'static str> {
-        matches!(self, SinkConfig::Postgres(_)).then_some(postgres::ID)
+        match self {
+            SinkConfig::Postgres(_) => Some(postgres::ID),
+            SinkConfig::Webhook(_) => Some(webhook::KEY),
+            _ => None,
+        }
     }
 
     /// True if a run leaves in place what earlier runs wrote.
@@ -150,6 +163,7 @@ impl SinkConfig {
             SinkConfig::Postgres(sink) => sink.validate(report),
             SinkConfig::Stdout(sink) => sink.validate(report),
             SinkConfig::Stream(_) => {}
+            SinkConfig::Webhook(sink) => sink.validate(report),
         }
     }
 
@@ -167,8 +181,14 @@ impl SinkConfig {
             SinkConfig::Stdout(sink) => sink.open(Box::new(std::io::stdout()), schema, context.colour),
             SinkConfig::Stream(stream) => {
                 let writer = context.stream_writer();
-                let busy = if context.take_over { log::Busy::TakeOver } else { log::Busy::Wait };
-                Ok(Box::new(StreamWriter::open(&stream, &context.streams, schema, writer, context.position(), busy)?))
+                Ok(Box::new(StreamWriter::open(&stream, &context.streams, schema, writer, context.position(), context.busy())?))
+            }
+            SinkConfig::Webhook(sink) => {
+                // Another receiver has an outbox of its own: what waits for the one before stays.
+                let folder =
+                    context.state.join(format!("outbox-{:016x}-{}", xxh3_64(sink.receiver().as_bytes()), context.ordinal));
+                let (writer, position, busy) = (context.stream_writer(), context.position(), context.busy());
+                sink.open(schema, webhook::Outbox { folder, writer, position, busy })
             }
         }
     }

@@ -291,10 +291,12 @@ impl<'a> Running<'a> {
         };
         let state = self.partition.visit(Partition::state);
         let is_last = lasting.last.lock().unwrap_or_else(PoisonError::into_inner).source == source;
-        if !uncommitted && is_last {
+        let waits = self.output.visit(|output| output.sinks.iter().any(|sink| sink.waiting() > 0));
+        if !uncommitted && is_last && !waits {
             return Ok(());
         }
         let sections = lasting.cut.last(self, threads)?;
+        self.output.visit(|output| output.sinks.iter_mut().try_for_each(|sink| sink.finish()))?;
         let request = self.output.visit(|output| output.request(source, settle, state, sections))?;
         lasting.commit(self, request)
     }
@@ -328,13 +330,20 @@ impl<'a> Running<'a> {
     fn close(self, started: &Stopwatch, control: &Control, threads: usize) -> Ended {
         let last = if self.broken() { Ok(()) } else { self.commit_rest(threads).and_then(|()| self.check_held()) };
         let mut error = self.failure.into_inner().unwrap_or_else(PoisonError::into_inner).or(last.err());
-        let Writing { sinks, journal, mut summary, counts, decisions } = self.output.into_inner();
+        let Writing { mut sinks, mut journal, mut summary, counts, decisions } = self.output.into_inner();
         // Where a run goes on from the last commit, what is behind it is not finished; and another process may have taken over.
         if self.lasting.is_none() || error.is_none() {
-            for mut sink in sinks {
-                if let Err(e) = sink.close() {
+            for (sink, summary) in sinks.iter_mut().zip(&mut summary.sinks) {
+                let closed = if self.lasting.is_none() { sink.finish() } else { Ok(()) };
+                if let Err(e) = closed.and_then(|()| sink.close()) {
                     error.get_or_insert(e);
                 }
+                if self.lasting.is_none()
+                    && let Err(e) = worker::refused(sink.as_mut(), &mut journal, summary)
+                {
+                    error.get_or_insert(e);
+                }
+                summary.waiting = sink.waiting();
             }
         }
         match journal.close() {

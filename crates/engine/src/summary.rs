@@ -76,6 +76,8 @@ pub struct SinkSummary {
     pub filtered: u64,
     /// Rows for which a column of the sink could not be computed.
     pub dead_lettered: u64,
+    /// Of the delivered: in the outbox, to be sent by the next run.
+    pub waiting: u64,
 }
 
 impl PipelineSummary {

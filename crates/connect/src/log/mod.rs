@@ -31,6 +31,7 @@ pub use alive::Alive;
 pub use append::{Appender, Busy, End, Opening, Writer};
 pub use group::GroupSync;
 pub use read::{Piece, Place, Reader};
+pub use retain::remove_before;
 pub use segment::{Contents, Extent, contents, extent};
 
 /// How a log is kept.

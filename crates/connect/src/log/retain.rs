@@ -32,6 +32,15 @@ pub fn retain(folder: &Path, settings: &Settings, now: i64) -> Result<u64> {
     Ok(removed)
 }
 
+/// Removes the segments that end at or before a position.
+pub fn remove_before(folder: &Path, position: u64) -> Result<()> {
+    for pair in bases(folder)?.windows(2).filter(|pair| pair[1] <= position) {
+        // One that is still there is in nobody's way.
+        let _ = std::fs::remove_file(path(folder, pair[0]));
+    }
+    Ok(())
+}
+
 fn first_time(folder: &Path, base: u64) -> Result<Option<i64>> {
     let Ok(mut segment) = Segment::open(folder, base) else { return Ok(None) };
     Ok(match segment.look(base)? {

@@ -12,6 +12,7 @@ pub mod postgres;
 mod scalars;
 mod stream;
 mod text_file;
+pub mod webhook;
 
 pub use csv::CsvEncoder;
 pub use file::FileSink;
@@ -21,6 +22,7 @@ pub use postgres::PostgresSink;
 pub use stdout::StdoutSink;
 pub use stream::StreamWriter;
 pub use text_file::{TextFile, sync_folder};
+pub use webhook::WebhookSink;
 
 use arrow_array::RecordBatch;
 use ouzel_core::{Encode, Encoded, Result};

@@ -5,7 +5,7 @@ mod table;
 
 use arrow_schema::SchemaRef;
 use ouzel_core::clock::Stopwatch;
-use ouzel_core::{Encode, Encoded, Error, Rejected, Report, Result, Secret, Sink, Spanned};
+use ouzel_core::{Encode, Encoded, Error, Rejected, Report, Result, Secret, Sink, Spanned, Which};
 use rows::RowEncoder;
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -128,7 +128,7 @@ impl PostgresWriter {
         match self.patiently(|writer| writer.insert(&data))? {
             None => Ok(()),
             Some(reason) if rows.len() == 1 => {
-                self.rejected.push(Rejected { row: first, reason });
+                self.rejected.push(Rejected { which: Which::Row(first), reason });
                 Ok(())
             }
             Some(_) => {

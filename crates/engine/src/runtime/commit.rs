@@ -3,6 +3,7 @@
 //! One batch carries the commit. Behind it no batch enters the groups before all threads together have written down what has changed
 //! in them: one cut through the log. Everything else (syncing, the commit itself, publishing) is done by a thread of its own.
 
+use super::worker::refused;
 use super::{Running, Writing};
 use crate::checkpoint::{JournalLengths, Manifest, Merge, Merged, Section, SectionKind, SinkState, Store, to_hex};
 use crate::fault;
@@ -317,6 +318,9 @@ impl Writing {
         sections: Vec<Section>,
     ) -> Result<Request> {
         let sinks = self.sinks.iter_mut().map(|s| s.prepare(partition.offset)).collect::<Result<Vec<_>>>()?;
+        for (sink, summary) in self.sinks.iter_mut().zip(&mut self.summary.sinks) {
+            refused(sink.as_mut(), &mut self.journal, summary)?;
+        }
         let counts = self.counts;
         let totals = PipelineSummary {
             received: partition.offset,

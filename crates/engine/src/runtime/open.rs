@@ -223,7 +223,11 @@ fn begin(
 fn anew(plan: &Plan, before: &Manifest) -> String {
     let mut what = format!("started anew: the state of {} events is discarded", before.offset);
     for sink in &plan.sinks {
-        let fate = if sink.config.is_added_to() { "keeps the rows of earlier generations" } else { "is written over" };
+        let fate = match &sink.config {
+            SinkConfig::Webhook(_) => "what waits in its outbox is not sent",
+            config if config.is_added_to() => "keeps the rows of earlier generations",
+            _ => "is written over",
+        };
         if !matches!(sink.config, SinkConfig::Stdout(_)) {
             what += &format!("; {} {fate}", sink.config.key());
         }
@@ -291,6 +295,7 @@ fn open_sinks(
             root: place.root.clone(),
             lake: place.lake.clone(),
             streams: place.streams.clone(),
+            state: place.of(&plan.name),
             pipeline: plan.name.clone(),
             ordinal,
             start,

@@ -6,11 +6,12 @@ use super::{Control, Running};
 use super::{poison, steps};
 use crate::checkpoint::Section;
 use crate::config::TooLate;
-use crate::journal::{Fate, SetAside};
+use crate::journal::{Fate, Journal, SetAside};
 use crate::plan::Plan;
+use crate::summary::SinkSummary;
 use arrow_array::cast::AsArray;
 use ouzel_core::clock::Stopwatch;
-use ouzel_core::{Chunk, Decode, Encode, Encoded, Error, Job, Lookup, Result};
+use ouzel_core::{Chunk, Decode, Encode, Encoded, Error, Job, Lookup, Rejected, Result, Sink, Which};
 use ouzel_detect::expressions::Failed;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::PoisonError;
@@ -294,24 +295,29 @@ impl<'a, 'r> Worker<'a, 'r> {
         for (((block, sink), summary), plan) in
             blocks.into_iter().zip(&mut output.sinks).zip(&mut output.summary.sinks).zip(&plan.sinks)
         {
-            let mut rows = block.encoded.rows() as u64;
+            let (rows, mut refused) = (block.encoded.rows() as u64, 0);
             if rows > 0 {
                 sink.write(block.encoded, batch.first_offset + batch.counts.received)?;
             }
-            for rejected in sink.rejected() {
-                let row = block.which.as_ref().map_or(rejected.row as u32, |which| which[rejected.row]);
-                let failed = Failed { row, reason: rejected.reason };
-                let refused = format!("the sink `{}` refused a row", plan.config.kind());
-                output.journal.write(&sink_failure(&batch, &failed, refused, id))?;
-                (rows, summary.dead_lettered) = (rows - 1, summary.dead_lettered + 1);
+            for Rejected { which, reason } in sink.rejected() {
+                let what = format!("the sink `{}` refused a row", plan.config.kind());
+                let aside = match which {
+                    Which::Row(row) => {
+                        let row = block.which.as_ref().map_or(row as u32, |which| which[row]);
+                        sink_failure(&batch, &Failed { row, reason }, what, id)
+                    }
+                    Which::Event { id, raw } => sent_in_vain(sink.as_ref(), id, raw, reason),
+                };
+                output.journal.write(&aside)?;
+                refused += 1;
             }
             sink.tick()?;
             // A sink that holds rows has been given them before; those before a replay's beginning are no output of it.
             let held = if batch.first_offset < self.running.from { 0 } else { block.held };
             summary.offered += block.offered - (block.held - held);
             summary.filtered += block.filtered;
-            summary.delivered += rows + held;
-            summary.dead_lettered += block.failed.len() as u64;
+            summary.delivered = (summary.delivered + rows + held).saturating_sub(refused);
+            summary.dead_lettered += block.failed.len() as u64 + refused;
         }
         if batch.rows > 0
             && let Some(d) = &plan.decision
@@ -338,6 +344,22 @@ impl<'a, 'r> Worker<'a, 'r> {
 
 /// Where the source goes on, what the partition knew there, and the groups.
 type Commit = (Option<At>, PartitionState, Vec<Section>);
+
+/// Dead-letters what a sink has given up since the last look.
+pub fn refused(sink: &mut dyn Sink, journal: &mut Journal, summary: &mut SinkSummary) -> Result<()> {
+    for Rejected { which, reason } in sink.rejected() {
+        let Which::Event { id, raw } = which else { return Err(Error::internal("a row was refused after its block")) };
+        journal.write(&sent_in_vain(sink, id, raw, reason))?;
+        summary.delivered = summary.delivered.saturating_sub(1);
+        summary.dead_lettered += 1;
+    }
+    Ok(())
+}
+
+fn sent_in_vain(sink: &dyn Sink, id: String, raw: Vec<u8>, reason: String) -> SetAside {
+    let origin = (sink.location(), 0);
+    SetAside { fate: Fate::DeadLettered, id, origin, reason: format!("not delivered: {reason}"), raw }
+}
 
 fn sink_failure(batch: &Batch, failed: &Failed, what: String, id: impl Fn(u64) -> String) -> SetAside {
     let row = failed.row as usize;

@@ -13,3 +13,4 @@ mod model;
 mod postgres;
 mod project;
 mod sinks;
+mod webhook;

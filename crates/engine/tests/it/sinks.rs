@@ -59,10 +59,11 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     prop::collection::vec(step, 1..12)
 }
 
-fn rows(from: i64, n: i64) -> RecordBatch {
+/// `root`: part of their ids.
+fn rows(root: &Path, from: i64, n: i64) -> RecordBatch {
     let numbers = Int64Array::from_iter_values(from..from + n);
     let texts = StringViewArray::from_iter_values((from..from + n).map(|i| format!("row {i}")));
-    let ids = StringViewArray::from_iter_values((from..from + n).map(|i| format!("p.0.0.{i}.0")));
+    let ids = StringViewArray::from_iter_values((from..from + n).map(|i| format!("{}.{i}", table_of(root))));
     RecordBatch::try_from_iter([("n", Arc::new(numbers) as _), ("text", Arc::new(texts) as _), ("_id", Arc::new(ids) as _)])
         .expect("a batch")
 }
@@ -86,13 +87,14 @@ fn open(config: &str, root: &Path, position: Option<String>) -> ouzel_core::Resu
         root: root.into(),
         lake: root.join("lake"),
         streams: streams(root),
+        state: root.join("state"),
         pipeline: "p".into(),
         ordinal: 0,
         start: Start::Lasting { writer: "0-1".into(), epoch, position },
         take_over: false,
         colour: false,
     };
-    sink.open(&context, rows(0, 0).schema())
+    sink.open(&context, rows(root, 0, 0).schema())
 }
 
 /// A run as the engine drives it: what is not committed is written again by the next process.
@@ -109,7 +111,7 @@ impl Run<'_> {
     fn write(&mut self, to: i64) {
         let from = self.next.max(self.sink.holds() as i64);
         if to > from {
-            let block = self.sink.encoder().and_then(|mut e| e.encode(&rows(from, to - from))).expect("encodes");
+            let block = self.sink.encoder().and_then(|mut e| e.encode(&rows(self.root, from, to - from))).expect("encodes");
             self.sink.write(block, to as u64).expect("is written");
         }
         self.next = to;
@@ -158,14 +160,17 @@ fn hold(subject: &Subject, steps: &[Step]) -> Result<(), TestCaseError> {
     }
     run.write(all);
     run.commit(3);
+    run.sink.finish().expect("comes to its end");
     // Killed between the last commit and the end, it is closed by the next process.
     run.kill();
     run.write(all);
+    run.sink.finish().expect("comes to its end");
     run.sink.close().expect("closes");
     prop_assert_eq!((subject.read)(root), (0..all).collect::<Vec<_>>(), "{}", subject.config);
     // Closed and gone on with, it goes on.
     run.kill();
     run.write(all + 3);
+    run.sink.finish().expect("comes to its end");
     run.commit(3);
     run.sink.close().expect("closes");
     prop_assert_eq!((subject.read)(root), (0..all + 3).collect::<Vec<_>>(), "{}, gone on with", subject.config);

@@ -215,7 +215,9 @@ fn describe(name: &str, s: &PipelineSummary, colour: bool) -> String {
     }
     for sink in &s.sinks {
         let mut text = format!("{} rows in {}", count(sink.delivered), sink.location);
-        for (what, n) in [("filtered", sink.filtered), ("dead-lettered", sink.dead_lettered)] {
+        for (what, n) in
+            [("filtered", sink.filtered), ("dead-lettered", sink.dead_lettered), ("waiting to be sent", sink.waiting)]
+        {
             if n > 0 {
                 text.push_str(&format!(", {} {what}", count(n)));
             }
