@@ -17,6 +17,11 @@ pub trait Source: Send {
     /// Goes on from a position of an earlier source of the same log; called before the first `next`.
     /// [`crate::Kind::Changed`] if what was read before is not what it was.
     fn resume(&mut self, position: &str) -> Result<()>;
+    /// Begins again with the first record of the log that a position is of, in the order in which it was read then; called before the first `next`.
+    /// [`crate::Kind::Changed`] if some of it is not there any more, or is another.
+    fn rewind(&mut self, _position: &str) -> Result<()> {
+        Err(crate::Error::new(crate::Kind::Changed, "this source cannot be read again from its beginning"))
+    }
     /// Makes what has been read so far last, where its writer may not have; needed before a commit that says it was read.
     fn settle(&self) -> Result<Option<Job>> {
         Ok(None)

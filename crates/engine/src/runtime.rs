@@ -46,6 +46,8 @@ pub struct Options {
     pub colour: bool,
     /// Start anew, as the next generation, whatever state there is.
     pub fresh: bool,
+    /// Where definitions have changed under the state: make it anew from the source; outputs are kept.
+    pub rebuild: bool,
     /// With `fresh`: outputs begin with the event of this offset; what is before it is run for its state only.
     pub from: u64,
     /// Where a source would end, wait for more.
@@ -229,6 +231,8 @@ struct Writing {
     summary: PipelineSummary,
     counts: Counts,
     decisions: BTreeMap<String, u64>,
+    /// What is set aside and written of the events before this one is there already.
+    rebuilt_to: u64,
 }
 
 impl<'a> Running<'a> {
@@ -330,7 +334,7 @@ impl<'a> Running<'a> {
     fn close(self, started: &Stopwatch, control: &Control, threads: usize) -> Ended {
         let last = if self.broken() { Ok(()) } else { self.commit_rest(threads).and_then(|()| self.check_held()) };
         let mut error = self.failure.into_inner().unwrap_or_else(PoisonError::into_inner).or(last.err());
-        let Writing { mut sinks, mut journal, mut summary, counts, decisions } = self.output.into_inner();
+        let Writing { mut sinks, mut journal, mut summary, counts, decisions, .. } = self.output.into_inner();
         // Where a run goes on from the last commit, what is behind it is not finished; and another process may have taken over.
         if self.lasting.is_none() || error.is_none() {
             for (sink, summary) in sinks.iter_mut().zip(&mut summary.sinks) {

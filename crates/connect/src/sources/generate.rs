@@ -124,14 +124,14 @@ impl Source for Generator {
         serde_json::to_string(&self.made).ok()
     }
 
+    fn rewind(&mut self, position: &str) -> Result<()> {
+        self.same(position).map(drop)
+    }
+
     /// Makes the same events again and passes over them.
     fn resume(&mut self, position: &str) -> Result<()> {
         let changed = |what: String| Error::new(Kind::Changed, what);
-        let then: Made =
-            serde_json::from_str(position).map_err(|e| changed(format!("the state is of another kind of source ({e})")))?;
-        if then != (Made { events: then.events, ..self.made.clone() }) {
-            return Err(changed("`kind`, `seed`, `rate` or `start` of the generated traffic is another than before".into()));
-        }
+        let then = self.same(position)?;
         if then.events > self.made.events + self.events_left {
             return Err(changed(format!("{} events have been made already, more than `events` now says", then.events)));
         }
@@ -144,6 +144,19 @@ impl Source for Generator {
             self.events_left -= 1;
         }
         Ok(())
+    }
+}
+
+impl Generator {
+    /// What was made before, by the same settings.
+    fn same(&self, position: &str) -> Result<Made> {
+        let changed = |what: String| Error::new(Kind::Changed, what);
+        let then: Made =
+            serde_json::from_str(position).map_err(|e| changed(format!("the state is of another kind of source ({e})")))?;
+        match then == (Made { events: then.events, ..self.made.clone() }) {
+            true => Ok(then),
+            false => Err(changed("`kind`, `seed`, `rate` or `start` of the generated traffic is another than before".into())),
+        }
     }
 }
 

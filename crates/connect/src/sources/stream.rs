@@ -1,7 +1,7 @@
 //! Reads a stream of the project, while it is being written: on one machine all its partitions are one log.
 
 use super::Surroundings;
-use crate::log::{Alive, Place, Reader};
+use crate::log::{Alive, Place, Reader, contents};
 use crate::streams::StreamRef;
 use ouzel_core::clock::Stopwatch;
 use ouzel_core::limits::CHUNK_BYTES_MAX;
@@ -64,6 +64,14 @@ impl Source for StreamReader {
 
     fn position(&self) -> Option<String> {
         serde_json::to_string(self.reader.place()).ok()
+    }
+
+    fn rewind(&mut self, _position: &str) -> Result<()> {
+        let first: u64 = contents(&self.folder)?.records.iter().map(|records| records.start).sum();
+        match first {
+            0 => Ok(()),
+            first => Err(Error::new(Kind::Changed, format!("{}: its first {first} records have been removed", self.name))),
+        }
     }
 
     fn settle(&self) -> Result<Option<Job>> {

@@ -160,18 +160,17 @@ impl Batch {
         Ok(())
     }
 
-    /// The journal's entries, in order of the log.
-    pub fn asides(&mut self, id: impl Fn(u64) -> String) -> Vec<SetAside> {
+    /// The journal's entries, in order of the log, each with its event's offset.
+    pub fn asides(&mut self, id: impl Fn(u64) -> String) -> Vec<(u64, SetAside)> {
         self.set_aside.sort_by_key(|a| a.ordinal);
         let bytes = self.chunk.data.as_slice();
         self.set_aside
             .iter()
-            .map(|a| SetAside {
-                fate: a.fate,
-                id: id(self.first_offset + u64::from(a.ordinal)),
-                origin: (self.chunk.origin.name.to_string(), self.chunk.origin.position + u64::from(a.range.0)),
-                reason: a.reason.clone(),
-                raw: bytes.get(a.range.0 as usize..a.range.1 as usize).unwrap_or_default().to_vec(),
+            .map(|a| {
+                let offset = self.first_offset + u64::from(a.ordinal);
+                let origin = (self.chunk.origin.name.to_string(), self.chunk.origin.position + u64::from(a.range.0));
+                let raw = bytes.get(a.range.0 as usize..a.range.1 as usize).unwrap_or_default().to_vec();
+                (offset, SetAside { fate: a.fate, id: id(offset), origin, reason: a.reason.clone(), raw })
             })
             .collect()
     }

@@ -317,7 +317,8 @@ impl Writing {
         partition: PartitionState,
         sections: Vec<Section>,
     ) -> Result<Request> {
-        let sinks = self.sinks.iter_mut().map(|s| s.prepare(partition.offset)).collect::<Result<Vec<_>>>()?;
+        let sinks =
+            self.sinks.iter_mut().map(|s| s.prepare(partition.offset.max(self.rebuilt_to))).collect::<Result<Vec<_>>>()?;
         for (sink, summary) in self.sinks.iter_mut().zip(&mut self.summary.sinks) {
             refused(sink.as_mut(), &mut self.journal, summary)?;
         }

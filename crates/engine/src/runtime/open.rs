@@ -54,6 +54,7 @@ impl<'a> Running<'a> {
         let journal = Journal::open(&place.of(&plan.name), keep, options.take_over).map_err(with_hint)?;
         let offset = manifest.map_or(0, |m| m.offset);
         let from = manifest.map_or(options.from, |m| m.from);
+        let rebuilt_to = manifest.filter(|m| m.rebuilt).map_or(0, |m| m.from);
         let resumed = manifest.filter(|m| m.source.is_some()).map(|m| Resumed {
             commit: m.commit,
             events: m.offset,
@@ -103,7 +104,7 @@ impl<'a> Running<'a> {
             lookups: Mutex::new(lookups),
             partition: Turn::new(Partition { clock: restored.clock, duplicates, next_offset: offset }),
             groups: restored.shards.into_iter().map(|shards| shards.into_iter().map(Turn::new).collect()).collect(),
-            output: Turn::new(Writing { sinks, journal, summary, counts, decisions }),
+            output: Turn::new(Writing { sinks, journal, summary, counts, decisions, rebuilt_to }),
             encoders: Mutex::new(encoders),
             received: AtomicU64::new(offset),
             delivered: AtomicU64::new(delivered),
@@ -172,6 +173,14 @@ fn begin(
     };
     let mut found = None;
     for commit in commits.iter().filter(|m| !options.fresh && m.source.is_some() && m.generation == generation) {
+        if options.rebuild && !changes(plan, commit).is_empty() {
+            notes.push(format!(
+                "the state is made anew from the first of {} events; what was written of them stays",
+                commit.offset
+            ));
+            found = Some(anew_by_other_definitions(plan, commit, source)?);
+            break;
+        }
         fits(plan, commit)?;
         let mut duplicates = duplicates(plan, true);
         match restore(plan, store.folder(), commit, &mut duplicates, threads) {
@@ -187,7 +196,9 @@ fn begin(
         commits.iter().any(|m| m.source.is_some() && m.generation == generation) || (newest.is_none() && !notes.is_empty());
     let (manifest, restored, duplicates) = match found {
         Some((manifest, restored, duplicates)) => {
-            source.resume(manifest.source.as_deref().unwrap_or_default()).map_err(with_hint)?;
+            if let Some(position) = &manifest.source {
+                source.resume(position).map_err(with_hint)?;
+            }
             (manifest, restored, duplicates)
         }
         None if had_state && !options.fresh => {
@@ -219,6 +230,33 @@ fn begin(
     Ok(Begun { store, manifest, restored, duplicates })
 }
 
+/// Empty state that is to be made by running the log again; outputs, and what was set aside, are those of the commit.
+fn anew_by_other_definitions(
+    plan: &Plan,
+    commit: &Manifest,
+    source: &mut dyn Source,
+) -> Result<(Manifest, Restored, Option<Duplicates>)> {
+    if let Some(other) = changes(plan, commit).iter().find(|change| change.contains("`source`")) {
+        let message = format!("the state cannot be made anew: {other}, and it is of that one. Start anew with `--fresh`");
+        return Err(Error::new(Kind::Changed, message));
+    }
+    source
+        .rewind(commit.source.as_deref().unwrap_or_default())
+        .doing(|| "the state cannot be made anew".into())
+        .map_err(with_hint)?;
+    let manifest = Manifest {
+        generation: commit.generation,
+        writer: commit.writer.clone(),
+        from: commit.from.max(commit.offset),
+        rebuilt: true,
+        definitions: plan.definitions.clone(),
+        sinks: commit.sinks.clone(),
+        journal: commit.journal,
+        ..Manifest::default()
+    };
+    Ok((manifest, empty(plan), duplicates(plan, true)))
+}
+
 /// What starting anew discards.
 fn anew(plan: &Plan, before: &Manifest) -> String {
     let mut what = format!("started anew: the state of {} events is discarded", before.offset);
@@ -245,9 +283,26 @@ fn with_hint(e: Error) -> Error {
 
 /// State is of the definitions it was made by.
 fn fits(plan: &Plan, commit: &Manifest) -> Result<()> {
+    let changed = changes(plan, commit);
+    if changed.is_empty() {
+        return Ok(());
+    }
+    let message = format!(
+        "the state of `{}` was made by other definitions: {}. Put them back to go on (scores, rules and sinks may change); or make the state \
+         anew from the source with `--rebuild`, which keeps what was written of the {} events so far; or start anew with `--fresh`, which \
+         discards it",
+        plan.name,
+        changed.join(", "),
+        commit.offset
+    );
+    Err(Error::new(Kind::Changed, message))
+}
+
+/// Which definitions are not those of the state.
+fn changes(plan: &Plan, commit: &Manifest) -> Vec<String> {
     let (then, now) = (&commit.definitions, &plan.definitions);
     let parts: BTreeSet<&String> = then.keys().chain(now.keys()).collect();
-    let changed: Vec<String> = parts
+    parts
         .into_iter()
         .filter_map(|part| match (then.get(part), now.get(part)) {
             (Some(then), Some(now)) if then == now => None,
@@ -255,17 +310,7 @@ fn fits(plan: &Plan, commit: &Manifest) -> Result<()> {
             (None, _) => Some(format!("`{part}` is new")),
             (_, None) => Some(format!("`{part}` is gone")),
         })
-        .collect();
-    if changed.is_empty() {
-        return Ok(());
-    }
-    let message = format!(
-        "the state of `{}` was made by other definitions: {}. Put them back to go on (scores, rules and sinks may change), \
-         or start anew with `--fresh`, which reads the source from its beginning",
-        plan.name,
-        changed.join(", ")
-    );
-    Err(Error::new(Kind::Changed, message))
+        .collect()
 }
 
 fn open_sinks(

@@ -280,12 +280,15 @@ impl<'a, 'r> Worker<'a, 'r> {
         for (block, sink) in blocks.iter().zip(&plan.sinks) {
             let computed =
                 |f: &Failed| sink_failure(&batch, f, format!("a column of the sink `{}` failed", sink.config.kind()), id);
-            asides.extend(block.failed.iter().map(computed));
+            let offset = |f: &Failed| batch.first_offset + u64::from(batch.ordinals[f.row as usize]);
+            asides.extend(block.failed.iter().map(|f| (offset(f), computed(f))));
         }
         let mut output = self.running.output.take(number)?;
         let output = &mut *output;
-        for (i, aside) in asides.iter().enumerate() {
-            output.journal.write(aside)?;
+        for (i, (offset, aside)) in asides.iter().enumerate() {
+            if *offset >= output.rebuilt_to {
+                output.journal.write(aside)?;
+            }
             match aside.fate {
                 _ if i >= events => {}
                 Fate::Quarantined => output.summary.quarantined += 1,
@@ -313,7 +316,8 @@ impl<'a, 'r> Worker<'a, 'r> {
             }
             sink.tick()?;
             // A sink that holds rows has been given them before; those before a replay's beginning are no output of it.
-            let held = if batch.first_offset < self.running.from { 0 } else { block.held };
+            let is_before = batch.first_offset < self.running.from && output.rebuilt_to == 0;
+            let held = if is_before { 0 } else { block.held };
             summary.offered += block.offered - (block.held - held);
             summary.filtered += block.filtered;
             summary.delivered = (summary.delivered + rows + held).saturating_sub(refused);

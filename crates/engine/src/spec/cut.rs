@@ -55,6 +55,10 @@ impl Source for Cutter {
         Some(format!("{given} {}", within?))
     }
 
+    fn rewind(&mut self, position: &str) -> Result<()> {
+        self.source.rewind(position.split_once(' ').map_or(position, |(_, within)| within))
+    }
+
     fn resume(&mut self, position: &str) -> Result<()> {
         let (given, within) = position.split_once(' ').ok_or_else(|| Error::internal("not a position of a cut source"))?;
         self.given = given.parse().map_err(|_| Error::internal("not a position of a cut source"))?;

@@ -25,6 +25,9 @@ pub struct Args {
     /// Go on although another process holds the state: that process is fenced off and stops at its next commit.
     #[arg(long)]
     take_over: bool,
+    /// Where definitions have changed under the state: make it anew by running the events so far again, without writing them again.
+    #[arg(long, conflicts_with = "fresh")]
+    rebuild: bool,
     /// Where a stream would end because nobody writes to it, wait for more, until told to stop.
     #[arg(long)]
     follow: bool,
@@ -53,8 +56,15 @@ fn offset(text: &str) -> Result<u64, String> {
 
 /// Runs the past again, as a new generation.
 pub fn replay(root: &Path, args: &ReplayArgs, format: Format) -> Exit {
-    let args =
-        Args { names: args.names.clone(), threads: args.threads, fresh: true, take_over: false, follow: false, from: args.from };
+    let args = Args {
+        names: args.names.clone(),
+        threads: args.threads,
+        fresh: true,
+        take_over: false,
+        rebuild: false,
+        follow: false,
+        from: args.from,
+    };
     run(root, &args, format)
 }
 
@@ -96,6 +106,7 @@ fn run_all(
         fresh: args.fresh,
         take_over: args.take_over,
         follow: args.follow,
+        rebuild: args.rebuild,
         from: args.from,
         ..Options::default()
     };

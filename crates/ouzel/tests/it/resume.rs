@@ -223,6 +223,56 @@ fn a_replay_is_a_generation_of_its_own_from_some_event_on() {
     assert_eq!(ouzel(&["replay", "-p", &root, "--from", "nonsense"], &[]).0.status.code(), Some(2));
 }
 
+/// A changed feature is rebuilt by running the events so far again: what was written of them stays, what comes is by the new definition.
+#[test]
+fn a_changed_definition_is_rebuilt_from_the_source() {
+    let bad = "not JSON\n";
+    let (first, second) = (log(0, 3_000) + bad, log(3_000, 200) + bad);
+    let changed =
+        PIPELINE.replace("n: { count", "most: { distinct: t, within: 1h }, n: { count").replace("ip, n,", "ip, n, most,");
+    let new = project(&changed);
+    write(new.path(), "in-1.ndjson", &(first.clone() + &second));
+    assert_eq!(run(new.path(), &[], &[]).0, Some(0));
+    let by_new = rows(new.path());
+
+    for kill in ["", "kill:published:1", "kill:published:2", "kill:delta-synced:1"] {
+        let folder = project(PIPELINE);
+        let root = folder.path();
+        write(root, "in-1.ndjson", &first);
+        assert_eq!(run(root, &[], &[]).0, Some(0));
+        let before = rows(root);
+        write(root, "pipelines/web.yaml", &changed);
+        let (code, _, err) = run(root, &[], &[]);
+        assert!(code == Some(6) && err.contains("`features[0]` is another than before") && err.contains("--rebuild"), "{err}");
+        write(root, "in-2.ndjson", &second);
+        if !kill.is_empty() {
+            run(root, &["--rebuild", "--threads", "1"], &[("OUZEL_FAULT", kill)]);
+        }
+        let (code, summary, err) = run(root, &["--rebuild"], &[]);
+        assert_eq!(
+            (code, &summary["generation"], &summary["received"], &summary["dead_lettered"]),
+            (Some(0), &0.into(), &3202.into(), &2.into()),
+            "{err}"
+        );
+        assert_eq!((&summary["sinks"][0]["offered"], &summary["sinks"][0]["delivered"]), (&3200.into(), &3200.into()));
+        let expected = before + &by_new.lines().skip(3_000).map(|row| format!("{row}\n")).collect::<String>();
+        assert!(rows(root) == expected, "{kill}: other rows");
+        let letters = std::fs::read_to_string(root.join(".ouzel/state/web/dead_letters.ndjson")).expect("there");
+        assert_eq!(letters.lines().count(), 2, "each once: {letters}");
+        let (code, summary, err) = run(root, &[], &[]);
+        assert_eq!((code, &summary["received"]), (Some(0), &3202.into()), "goes on as ever: {err}");
+    }
+
+    // What is not there any more cannot be run again.
+    let folder = project(PIPELINE);
+    write(folder.path(), "in-1.ndjson", &first);
+    assert_eq!(run(folder.path(), &[], &[]).0, Some(0));
+    write(folder.path(), "pipelines/web.yaml", &changed);
+    std::fs::rename(folder.path().join("in-1.ndjson"), folder.path().join("in-2.ndjson")).expect("was there");
+    let (code, _, err) = run(folder.path(), &["--rebuild"], &[]);
+    assert!(code == Some(6) && err.contains("`in-1.ndjson` is gone"), "{err}");
+}
+
 /// Rows of a Delta table, as its log counts them.
 fn table_rows(root: &Path) -> u64 {
     let log = std::fs::read_dir(root.join("lake/t/_delta_log")).expect("a table").flatten().map(|entry| entry.path());

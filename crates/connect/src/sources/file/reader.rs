@@ -113,8 +113,7 @@ impl Source for FileReader {
     }
 
     fn resume(&mut self, position: &str) -> Result<()> {
-        let place: Place = serde_json::from_str(position)
-            .map_err(|e| Error::new(Kind::Changed, format!("the state is of another kind of source ({e})")))?;
+        let place = parse(position)?;
         if self.current.is_some() {
             // A pipe: what was read from it before is gone.
             return Ok(());
@@ -135,6 +134,24 @@ impl Source for FileReader {
         Ok(())
     }
 
+    fn rewind(&mut self, position: &str) -> Result<()> {
+        let place = parse(position)?;
+        if self.current.is_some() {
+            return Err(changed("a pipe cannot be read again from its beginning".into()));
+        }
+        let mut there = find(&place, std::mem::take(&mut self.files).into())?;
+        let missing = place.read.iter().enumerate().find(|(i, _)| there.read.iter().all(|(read, _)| read != i));
+        if let Some((_, file)) = missing {
+            return Err(changed(format!("`{}` is gone, which had been read", file.name)));
+        }
+        for (i, file) in &there.read {
+            self.check_read(&place.read[*i], file)?;
+        }
+        let read = there.read.drain(..).map(|(_, file)| file);
+        self.files = read.chain(there.rest).collect();
+        Ok(())
+    }
+
     fn whereabouts(&self) -> String {
         match &self.current {
             Some(open) => format!("{}, byte {}", open.file.name, open.position),
@@ -147,6 +164,10 @@ impl Source for FileReader {
         // A file may have grown since it was listed.
         self.bytes_total.map(|total| (total.max(read), read))
     }
+}
+
+fn parse(position: &str) -> Result<Place> {
+    serde_json::from_str(position).map_err(|e| Error::new(Kind::Changed, format!("the state is of another kind of source ({e})")))
 }
 
 /// One open file.
