@@ -226,7 +226,11 @@ impl Appender {
                     match segment.look(self.end)? {
                         Found::Frame(header) => self.took(&header)?,
                         Found::Damage(to) => self.end = to,
-                        Found::Nothing => break,
+                        // A frame that is all there was not torn by a kill: it stays, damaged.
+                        Found::Nothing => match segment.damaged(self.end)? {
+                            Some(header) => self.took(&header)?,
+                            None => break,
+                        },
                     }
                 }
                 // Whoever wrote this was killed: no one appends but who holds the lock.

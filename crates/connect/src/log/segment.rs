@@ -124,6 +124,19 @@ impl Segment {
         Ok(self.frame(at)?.map_or(Found::Damage(next), Found::Frame))
     }
 
+    /// The header of a frame that has all its bytes, and not those that were written.
+    pub fn damaged(&mut self, at: u64) -> Result<Option<Header>> {
+        let end = self.base + self.file.metadata().doing(|| "reading a stream".into())?.len();
+        let mut wanted = 1;
+        loop {
+            match Header::parse(self.bytes(at, wanted)?, at) {
+                Parsed::Header(header) => return Ok(Some(header).filter(|header| header.end() <= end)),
+                Parsed::Short(n) if wanted < n => wanted = n,
+                Parsed::Short(_) | Parsed::Not => return Ok(None),
+            }
+        }
+    }
+
     fn frame(&mut self, at: u64) -> Result<Option<Header>> {
         let mut wanted = 1;
         loop {

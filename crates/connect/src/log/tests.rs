@@ -211,6 +211,25 @@ fn what_was_never_synced_is_cut_off_after_a_power_cut() {
     assert_eq!(Reader::new(folder.path(), Some(place)).next(1).expect_err("refused").kind, Kind::Changed);
 }
 
+/// A writer does not take another's damaged frame for a torn one, and cut it off.
+#[test]
+fn what_another_wrote_is_not_cut_off_for_damage() {
+    let folder = TempDir::new().expect("a folder");
+    let (mut one, _) = open(folder.path(), &Settings::default(), writer(7, 1), None);
+    let (mut other, _) = open(folder.path(), &Settings::default(), writer(8, 1), None);
+    append(&mut one, &[slice(0, &numbers(0, 5))], 5).expect("appends");
+    let end = append(&mut one, &[slice(0, &numbers(5, 5))], 10).expect("appends");
+    let segment = path(folder.path(), 0);
+    let mut bytes = fs::read(&segment).expect("readable");
+    bytes[end as usize - 3] ^= 1;
+    fs::write(&segment, &bytes).expect("writable");
+    append(&mut other, &[slice(0, &numbers(10, 5))], 5).expect("appends");
+    append(&mut one, &[slice(0, &numbers(15, 5))], 20).expect("appends");
+    let (records, damage) = read(folder.path(), 1 << 20);
+    assert_eq!(records, [numbers(0, 5), numbers(10, 10)].concat());
+    assert!(damage.len() == 1 && damage[0].contains("records 5 to 9 of partition 0"), "{damage:?}");
+}
+
 #[test]
 fn a_segment_that_was_only_begun_is_nothing() {
     let folder = TempDir::new().expect("a folder");
