@@ -105,7 +105,7 @@ impl SinkConfig {
             SinkConfig::Postgres(sink) => format!("postgres {}", sink.table.value),
             SinkConfig::Stdout(_) => "stdout".into(),
             SinkConfig::Stream(stream) => format!("stream {}", stream.name()),
-            SinkConfig::Webhook(sink) => format!("webhook {}", sink.receiver()),
+            SinkConfig::Webhook(sink) => format!("webhook {} {}", sink.receiver(), &sink.hash()[..8]),
         }
     }
 
@@ -151,6 +151,11 @@ impl SinkConfig {
         }
     }
 
+    /// Rows are seen by others before a commit says that they were written.
+    pub fn shows_at_once(&self) -> bool {
+        matches!(self, SinkConfig::Postgres(_) | SinkConfig::Stream(_) | SinkConfig::Webhook(_))
+    }
+
     /// True if a run leaves in place what earlier runs wrote.
     pub fn is_added_to(&self) -> bool {
         matches!(self, SinkConfig::Lake(_) | SinkConfig::Postgres(_) | SinkConfig::Stream(_))
@@ -185,8 +190,7 @@ impl SinkConfig {
             }
             SinkConfig::Webhook(sink) => {
                 // Another receiver has an outbox of its own: what waits for the one before stays.
-                let folder =
-                    context.state.join(format!("outbox-{:016x}-{}", xxh3_64(sink.receiver().as_bytes()), context.ordinal));
+                let folder = context.state.join(format!("outbox-{}-{}", sink.hash(), context.ordinal));
                 let (writer, position, busy) = (context.stream_writer(), context.position(), context.busy());
                 sink.open(schema, webhook::Outbox { folder, writer, position, busy })
             }

@@ -57,9 +57,9 @@ pub struct Appender {
     settings: Settings,
     writer: Writer,
     /// Locked for each append: other processes append too.
-    lock: Lock,
+    pub(super) lock: Lock,
     segment: Arc<File>,
-    base: u64,
+    pub(super) base: u64,
     /// Position behind the last frame.
     end: u64,
     /// Of the last frame.
@@ -101,7 +101,7 @@ impl Appender {
             );
             return Err(Error::new(Kind::Changed, message));
         }
-        opening.holds = held(folder, writer.id, committed).doing(doing)?;
+        opening.holds = held(folder, writer, committed).doing(doing)?;
         let mut offsets = recovered.offsets;
         offsets.resize(offsets.len().max(settings.partitions as usize), 0);
         let mut appender = Appender {
@@ -134,7 +134,10 @@ impl Appender {
     pub fn append(&mut self, data: &[u8], runs: &[Run], upto: u64) -> Result<u64> {
         let doing = || "appending to a stream".to_string();
         self.lock.take(Busy::Wait).doing(doing)?;
-        let result = self.catch_up().and_then(|()| self.put(data, runs, upto));
+        let result = self.catch_up().and_then(|()| self.put(data, runs, upto)).and_then(|end| {
+            // Whoever passes over us takes the lock away first and looks at what is there after that.
+            if self.lock.is_the_lock().doing(doing)? { Ok(end) } else { Err(self.passed_over()) }
+        });
         self.lock.release().doing(doing)?;
         result
     }
@@ -148,7 +151,7 @@ impl Appender {
     }
 
     /// Writes a frame at the end. The lock is held.
-    fn put(&mut self, data: &[u8], runs: &[Run], upto: u64) -> Result<u64> {
+    pub(super) fn put(&mut self, data: &[u8], runs: &[Run], upto: u64) -> Result<u64> {
         if self.end - self.base >= self.settings.segment_bytes {
             self.roll()?;
         } else if self.end == self.base && !runs.is_empty() {
@@ -199,9 +202,7 @@ impl Appender {
     /// A frame is behind the end now.
     fn took(&mut self, header: &Header) -> Result<()> {
         if header.writer.id == self.writer.id && header.writer.epoch > self.writer.epoch {
-            let message =
-                format!("another process has taken over writing to the stream in `{}`: this one stops", self.folder.display());
-            return Err(Error::new(Kind::Conflict, message));
+            return Err(self.passed_over());
         }
         for part in &header.parts {
             let partition = part.partition as usize;
@@ -213,9 +214,17 @@ impl Appender {
         Ok(())
     }
 
+    fn passed_over(&self) -> Error {
+        let folder = self.folder.display();
+        Error::new(Kind::Conflict, format!("another process has taken over writing to the stream in `{folder}`: this one stops"))
+    }
+
     /// Reads what others have appended since. The lock is held.
     fn catch_up(&mut self) -> Result<()> {
         let doing = || "reading a stream".to_string();
+        if !path(&self.folder, self.base).exists() {
+            self.skip_removed()?;
+        }
         loop {
             let bytes = self.segment.metadata().doing(doing)?.len();
             if self.base + bytes > self.end {
@@ -248,6 +257,19 @@ impl Appender {
         }
     }
 
+    /// The segment this writer stood in has been removed, as old: goes on with the first there is, whose first frame tells of all partitions.
+    fn skip_removed(&mut self) -> Result<()> {
+        let doing = || "reading a stream".to_string();
+        let first = bases(&self.folder)?.into_iter().find(|base| *base >= self.end);
+        let first = first.ok_or_else(|| {
+            Error::new(Kind::Changed, format!("the stream in `{}` was removed while it was written to", self.folder.display()))
+        })?;
+        self.segment = Arc::new(open_segment(&self.folder, first).doing(doing)?);
+        (self.base, self.end) = (first, first);
+        self.sync.synced(first);
+        Ok(())
+    }
+
     /// Begins the next segment.
     fn roll(&mut self) -> Result<()> {
         let doing = || "beginning a segment of a stream".to_string();
@@ -267,6 +289,8 @@ impl Appender {
 /// Begins a segment where another process may be about to write at the same place in the one before: false if it has done so.
 fn begin_segment(folder: &Path, before: u64, base: u64) -> Result<bool> {
     let doing = || format!("beginning a segment in `{}`", folder.display());
+    // What lies before a segment is synced.
+    open_segment(folder, before).and_then(|file| file.sync_data()).doing(doing)?;
     open_segment(folder, base).doing(doing)?;
     sync_folder(folder)?;
     let bytes = fs::metadata(path(folder, before)).doing(doing)?.len();
@@ -355,7 +379,7 @@ fn recover(folder: &Path, committed: &End, opening: &mut Opening) -> Result<Reco
 }
 
 /// How far a writer has come.
-fn held(folder: &Path, writer: u64, committed: &End) -> Result<u64> {
+fn held(folder: &Path, writer: Writer, committed: &End) -> Result<u64> {
     let from = committed.position;
     let bases = bases(folder)?;
     let first = bases.iter().rposition(|base| *base <= from).unwrap_or(0);
@@ -367,7 +391,11 @@ fn held(folder: &Path, writer: u64, committed: &End) -> Result<u64> {
         while at < limit {
             match segment.look(at)? {
                 Found::Frame(header) => {
-                    if header.writer.id == writer {
+                    if header.writer.id == writer.id && header.writer.epoch > writer.epoch {
+                        let message = format!("another process has taken over writing to the stream in `{}`", folder.display());
+                        return Err(Error::new(Kind::Conflict, message));
+                    }
+                    if header.writer.id == writer.id {
                         holds = holds.max(header.upto);
                     }
                     at = header.end();

@@ -37,8 +37,17 @@ impl Lock {
                         waited += LOOK_EVERY;
                         continue;
                     }
+                    // Somebody else has passed over it already.
+                    Err(TryLockError::WouldBlock) if !self.is_the_lock()? => {
+                        self.file = create(&self.path)?;
+                        waited = Duration::ZERO;
+                        continue;
+                    }
                     Err(TryLockError::WouldBlock) => {
-                        fs::remove_file(&self.path)?;
+                        match fs::remove_file(&self.path) {
+                            Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
+                            _ => {}
+                        }
                         self.file = create(&self.path)?;
                         self.file.lock()?;
                         return Ok(true);
@@ -57,7 +66,8 @@ impl Lock {
         self.file.unlock()
     }
 
-    fn is_the_lock(&self) -> io::Result<bool> {
+    /// Whether it has not been passed over.
+    pub fn is_the_lock(&self) -> io::Result<bool> {
         match fs::metadata(&self.path) {
             Ok(there) => Ok(there.ino() == self.file.metadata()?.ino()),
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),

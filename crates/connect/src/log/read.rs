@@ -6,6 +6,7 @@ use ouzel_core::error::{Result, ResultExt};
 use ouzel_core::{Error, Kind};
 use serde::{Deserialize, Serialize};
 use std::fs::File;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 /// Where a log has been read up to.
@@ -168,7 +169,7 @@ impl Reader {
             let Some(first) = bases.first() else {
                 return if self.place.at == 0 { Ok(false) } else { Err(self.gone("it is gone")) };
             };
-            if self.anew {
+            if self.anew && self.place.at < *first {
                 self.place.at = *first;
             }
             let base = match bases.iter().rev().find(|base| **base <= self.place.at) {
@@ -192,7 +193,15 @@ impl Reader {
     fn move_on(&mut self) -> Result<bool> {
         let Some(segment) = &mut self.segment else { return Ok(false) };
         let bases = bases(&self.folder)?;
-        let Some(next) = bases.into_iter().find(|base| *base > segment.base) else { return Ok(false) };
+        let Some(next) = bases.into_iter().find(|base| *base > segment.base) else {
+            // A segment that was only begun may have been removed and begun again.
+            let same = |there: std::fs::Metadata| segment.file.metadata().is_ok_and(|open| there.ino() == open.ino());
+            if std::fs::metadata(path(&self.folder, segment.base)).is_ok_and(|there| !same(there)) {
+                self.segment = None;
+                return Ok(true);
+            }
+            return Ok(false);
+        };
         segment.forget();
         if matches!(segment.look(self.place.at)?, Found::Frame(_) | Found::Damage(_)) {
             return Ok(true);

@@ -288,6 +288,44 @@ fn what_a_sleeper_still_writes_is_nothing() {
     assert_eq!(read(folder.path(), 1 << 20), (numbers(0, 15), Vec::new()));
 }
 
+/// Whoever was passed over in the middle of an append finds out, whichever writer it was.
+#[test]
+fn a_writer_that_was_passed_over_stops() {
+    let folder = TempDir::new().expect("a folder");
+    let (mut paused, _) = open(folder.path(), &Settings::default(), writer(8, 1), None);
+    paused.lock.take(Busy::Wait).expect("locks");
+    let taken = Appender::open(folder.path(), &Settings::default(), writer(7, 1), &End::default(), Busy::TakeOver);
+    let (mut successor, _) = taken.expect("passes over it");
+    let end = paused.put(b"late\n", &[Run { partition: 0, records: 1, bytes: 5 }], 1).expect("writes where it was");
+    assert!(!paused.lock.is_the_lock().expect("looks"), "so its append fails");
+    assert!(end > successor.base);
+    append(&mut successor, &[slice(0, &numbers(0, 3))], 3).expect("appends");
+    assert_eq!(read(folder.path(), 1 << 20), (numbers(0, 3), Vec::new()));
+    // An earlier epoch does not come after a later one.
+    let earlier = Appender::open(folder.path(), &Settings::default(), writer(7, 0), &End::default(), Busy::Wait);
+    assert_eq!(earlier.err().expect("refused").kind, Kind::Conflict);
+}
+
+/// The segment a quiet writer stands in is removed as too old, and those after it.
+#[test]
+fn a_quiet_writer_goes_on_where_the_log_is() {
+    for busy in 1..40 {
+        let folder = TempDir::new().expect("a folder");
+        let settings = Settings { segment_bytes: 300, keep_bytes: Some(300), ..Settings::default() };
+        let (mut quiet, _) = open(folder.path(), &settings, writer(8, 1), None);
+        let (mut other, _) = open(folder.path(), &settings, writer(7, 1), None);
+        append(&mut quiet, &[slice(0, &numbers(0, 1))], 1).expect("appends");
+        for i in 0..busy {
+            append(&mut other, &[slice(0, &numbers(1 + i, 1))], i as u64 + 1).expect("appends");
+        }
+        append(&mut quiet, &[slice(0, &numbers(1 + busy, 1))], 2).expect("appends");
+        append(&mut other, &[slice(0, &numbers(2 + busy, 1))], busy as u64 + 1).expect("appends");
+        let (records, damage) = read(folder.path(), 1 << 20);
+        assert_eq!((records.as_slice(), damage.len()), (&numbers(0, busy + 3)[busy + 3 - records.len()..], 0), "{busy}");
+        assert!(records.len() >= 2, "{busy}");
+    }
+}
+
 #[test]
 fn what_is_too_old_or_too_much_goes_by_whole_segments() {
     let folder = TempDir::new().expect("a folder");

@@ -142,7 +142,7 @@ impl PostgresWriter {
     /// Writes rows in one transaction. Gives what the database has against them.
     fn insert(&mut self, data: &[u8]) -> Result<Option<String>, sqlx::Error> {
         let Self { runtime, connection, options, table, .. } = self;
-        let written = runtime.block_on(async {
+        let written = runtime.block_on(in_time(async {
             let connection = match connection {
                 Some(connection) => connection,
                 None => connection.insert(connect(options, table).await?),
@@ -154,7 +154,7 @@ impl PostgresWriter {
             connection.execute(AssertSqlSafe(table.insert.clone())).await?;
             connection.execute("commit").await?;
             Ok(())
-        });
+        }));
         match written {
             Ok(()) => Ok(None),
             Err(e) => match refused(&e) {
@@ -170,13 +170,17 @@ impl PostgresWriter {
 
     fn prepare_table(&mut self) -> Result<(), sqlx::Error> {
         let Self { runtime, connection, options, table, .. } = self;
-        runtime.block_on(async {
+        runtime.block_on(in_time(async {
             let mut bare = PgConnection::connect_with(options).await?;
-            bare.execute(AssertSqlSafe(table.create.clone())).await?;
+            // Who may only insert needs no right to create.
+            let there: bool = sqlx::query_scalar(AssertSqlSafe(table.exists.clone())).fetch_one(&mut bare).await?;
+            if !there {
+                bare.execute(AssertSqlSafe(table.create.clone())).await?;
+            }
             bare.close().await?;
             *connection = Some(connect(options, table).await?);
             Ok(())
-        })
+        }))
     }
 
     /// Tries again while the database does not answer. What is done again is done by id: it changes nothing.
@@ -195,6 +199,12 @@ impl PostgresWriter {
             wait = (wait * 2).min(LONGEST_WAIT);
         }
     }
+}
+
+/// A server that is gone without a word is noticed.
+async fn in_time<T>(work: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, sqlx::Error> {
+    let done = tokio::time::timeout(Duration::from_secs_f64(PATIENCE_S), work).await;
+    done.unwrap_or_else(|_| Err(sqlx::Error::Io(std::io::ErrorKind::TimedOut.into())))
 }
 
 /// Connects and makes the temporary table that rows go through.

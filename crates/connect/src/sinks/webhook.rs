@@ -8,14 +8,16 @@ use crate::log::{Appender, Busy, End, Place, Settings, Writer, remove_before};
 use arrow_schema::SchemaRef;
 use deliver::{Delivery, Target};
 use ouzel_core::clock::Stopwatch;
+use ouzel_core::error::ResultExt;
 use ouzel_core::units::TimeSpan;
 use ouzel_core::{Encode, Encoded, Error, Kind, Ordered, Prepared, Rejected, Report, Result, Run, Secret, Sink, Spanned};
 use reqwest::Url;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
+use xxhash_rust::xxh3::xxh3_64;
 
 /// Rows to a URL: each is the JSON body of a POST.
 ///
@@ -91,17 +93,19 @@ impl WebhookSink {
         origin.unwrap_or_else(|| "of no URL".into())
     }
 
+    /// Tells receivers of one origin apart, without saying anything of the URL.
+    pub fn hash(&self) -> String {
+        format!("{:016x}", xxh3_64(self.url.expose().as_bytes()))
+    }
+
     pub fn open(self, schema: SchemaRef, outbox: Outbox<'_>) -> Result<Box<dyn Sink>> {
         let Outbox { folder, writer, position, busy } = outbox;
         let position: Position = match position {
             Some(text) => serde_json::from_str(text)
                 .map_err(|e| Error::new(Kind::Changed, format!("the state is of another kind of sink ({e})")))?,
-            None => {
-                // Nothing of it is committed: what is there is of a run that nobody goes on from.
-                remove(&folder)?;
-                Position::default()
-            }
+            None => Position::default(),
         };
+        let folder = of_writer(folder, writer)?;
         let settings = Settings { segment_bytes: SEGMENT_BYTES, ..Settings::default() };
         let (appender, opening) = Appender::open(&folder, &settings, writer, &position.end, busy)?;
         let receiver = self.receiver();
@@ -114,6 +118,7 @@ impl WebhookSink {
             holds: opening.holds,
             delivery,
             rejected: Vec::new(),
+            is_prepared: false,
             committed: VecDeque::new(),
         }))
     }
@@ -148,6 +153,8 @@ struct WebhookWriter {
     delivery: Delivery,
     /// Not yet told.
     rejected: Vec<Rejected>,
+    /// They are those of a commit that is being made.
+    is_prepared: bool,
     /// What the last commits had delivered: a run may have to go back to one of them.
     committed: VecDeque<u64>,
 }
@@ -177,13 +184,17 @@ impl Sink for WebhookWriter {
     }
 
     fn rejected(&mut self) -> Vec<Rejected> {
-        self.rejected.extend(self.delivery.given_up());
+        // What a commit says is delivered, and what it says was given up before that, are of one moment.
+        if !std::mem::take(&mut self.is_prepared) {
+            self.rejected.extend(self.delivery.given_up());
+        }
         std::mem::take(&mut self.rejected)
     }
 
     fn prepare(&mut self, _offset: u64) -> Result<Prepared> {
         let (delivered, rejected) = self.delivery.so_far()?;
         self.rejected.extend(rejected);
+        self.is_prepared = true;
         let end = self.appender.end();
         let sync = self.appender.sync().clone();
         self.committed.push_back(delivered.as_ref().map_or(0, |place| place.at));
@@ -223,13 +234,15 @@ impl Sink for WebhookWriter {
     }
 }
 
-fn remove(folder: &Path) -> Result<()> {
-    match std::fs::remove_dir_all(folder) {
-        Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
-            Err(Error::unavailable(e.to_string()).context(format!("removing `{}`", folder.display())))
-        }
-        _ => Ok(()),
+/// A writer's outbox; those of writers nobody goes on from are removed.
+fn of_writer(folder: PathBuf, writer: Writer) -> Result<PathBuf> {
+    let own = folder.join(format!("{:016x}", writer.id));
+    let doing = || format!("making the outbox `{}`", own.display());
+    std::fs::create_dir_all(&own).doing(doing)?;
+    for other in std::fs::read_dir(&folder).doing(doing)?.flatten().filter(|entry| entry.path() != own) {
+        std::fs::remove_dir_all(other.path()).doing(doing)?;
     }
+    Ok(own)
 }
 
 /// The column that is a row's idempotency key.

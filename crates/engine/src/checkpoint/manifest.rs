@@ -25,9 +25,10 @@ pub struct Manifest {
     /// Of the first event whose outputs this generation has: what is before it was only run to have its state.
     #[serde(default)]
     pub from: u64,
-    /// The state is made anew by other definitions: the outputs of the events before `from` are there, made by those before.
+    /// The state is made anew by other definitions: the outputs of the events before `from` are there, made by those before, which had read the
+    /// source up to here.
     #[serde(default)]
-    pub rebuilt: bool,
+    pub rebuild_of: Option<String>,
     /// What the state depends on besides the log: a part of the definitions and its hash.
     pub definitions: BTreeMap<String, String>,
     /// Of the next event.

@@ -6,7 +6,6 @@ use super::turn::Turn;
 use super::{Control, Options, Partition, Place, Reading, Recut, Running, Writing, places, pump};
 use crate::checkpoint::{Manifest, Opened, Restored, Store, restore};
 use crate::generation;
-use crate::graph::writes;
 use crate::journal::Journal;
 use crate::plan::Plan;
 use crate::registry::{SinkConfig, SinkContext, Start};
@@ -54,7 +53,7 @@ impl<'a> Running<'a> {
         let journal = Journal::open(&place.of(&plan.name), keep, options.take_over).map_err(with_hint)?;
         let offset = manifest.map_or(0, |m| m.offset);
         let from = manifest.map_or(options.from, |m| m.from);
-        let rebuilt_to = manifest.filter(|m| m.rebuilt).map_or(0, |m| m.from);
+        let rebuilt_to = manifest.filter(|m| m.rebuild_of.is_some()).map_or(0, |m| m.from);
         let resumed = manifest.filter(|m| m.source.is_some()).map(|m| Resumed {
             commit: m.commit,
             events: m.offset,
@@ -130,6 +129,11 @@ fn keeps_ids(plan: &Plan) -> bool {
     plan.is_needed(plan.standard.id) || plan.sinks.iter().any(|s| s.config.is_added_to())
 }
 
+/// Rows are seen before the first commit.
+fn shows_at_once(plan: &Plan) -> bool {
+    plan.sinks.iter().any(|sink| sink.config.shows_at_once())
+}
+
 fn duplicates(plan: &Plan, is_saved: bool) -> Option<Duplicates> {
     plan.event.duplicates_within.map(|within| Duplicates::new(within, plan.event.lateness, is_saved))
 }
@@ -163,8 +167,7 @@ fn begin(
     let last = generation::last(store.folder())?;
     let after_last = last.map_or(0, |last| last + 1);
     let generation = match newest {
-        // Rows leave for a stream before the first commit.
-        Some(before) if options.fresh && (before.source.is_some() || writes(plan).next().is_some()) => {
+        Some(before) if options.fresh && (before.source.is_some() || before.from > 0 || shows_at_once(plan)) => {
             notes.push(anew(plan, before));
             after_last.max(before.generation + 1)
         }
@@ -172,16 +175,22 @@ fn begin(
         None => after_last,
     };
     let mut found = None;
-    for commit in commits.iter().filter(|m| !options.fresh && m.source.is_some() && m.generation == generation) {
+    let has_state = |m: &&Manifest| (m.source.is_some() || m.rebuild_of.is_some()) && m.generation == generation;
+    for commit in commits.iter().filter(|m| !options.fresh && has_state(m)) {
         if options.rebuild && !changes(plan, commit).is_empty() {
             notes.push(format!(
                 "the state is made anew from the first of {} events; what was written of them stays",
                 commit.offset
             ));
-            found = Some(anew_by_other_definitions(plan, commit, source)?);
+            found = Some(anew_by_other_definitions(plan, commit)?);
             break;
         }
         fits(plan, commit)?;
+        if commit.source.is_none() {
+            // Its making anew has only been begun.
+            found = Some((commit.clone(), empty(plan), duplicates(plan, true)));
+            break;
+        }
         let mut duplicates = duplicates(plan, true);
         match restore(plan, store.folder(), commit, &mut duplicates, threads) {
             Ok(restored) => {
@@ -192,12 +201,13 @@ fn begin(
             Err(e) => return Err(e),
         }
     }
-    let had_state =
-        commits.iter().any(|m| m.source.is_some() && m.generation == generation) || (newest.is_none() && !notes.is_empty());
+    let had_state = commits.iter().any(|m| has_state(&m)) || (newest.is_none() && !notes.is_empty());
     let (manifest, restored, duplicates) = match found {
         Some((manifest, restored, duplicates)) => {
-            if let Some(position) = &manifest.source {
-                source.resume(position).map_err(with_hint)?;
+            match (&manifest.source, &manifest.rebuild_of) {
+                (Some(position), _) => source.resume(position).map_err(with_hint)?,
+                (None, Some(position)) => source.rewind(position).map_err(with_hint)?,
+                (None, None) => {}
             }
             (manifest, restored, duplicates)
         }
@@ -210,12 +220,12 @@ fn begin(
             return Err(Error::new(Kind::Changed, message));
         }
         None => {
-            // Begun and killed before its first commit: rows may have left for a stream.
+            // Begun and killed before its first commit: rows may have been seen.
             let begun = newest.filter(|m| m.generation == generation && !m.writer.is_empty());
             let manifest = Manifest {
                 generation,
                 writer: begun.map_or_else(|| format!("{generation}-{:x}", WallClock.now_us()), |m| m.writer.clone()),
-                from: options.from,
+                from: begun.map_or(options.from, |m| m.from),
                 definitions: plan.definitions.clone(),
                 ..Manifest::default()
             };
@@ -231,24 +241,21 @@ fn begin(
 }
 
 /// Empty state that is to be made by running the log again; outputs, and what was set aside, are those of the commit.
-fn anew_by_other_definitions(
-    plan: &Plan,
-    commit: &Manifest,
-    source: &mut dyn Source,
-) -> Result<(Manifest, Restored, Option<Duplicates>)> {
+fn anew_by_other_definitions(plan: &Plan, commit: &Manifest) -> Result<(Manifest, Restored, Option<Duplicates>)> {
     if let Some(other) = changes(plan, commit).iter().find(|change| change.contains("`source`")) {
         let message = format!("the state cannot be made anew: {other}, and it is of that one. Start anew with `--fresh`");
         return Err(Error::new(Kind::Changed, message));
     }
-    source
-        .rewind(commit.source.as_deref().unwrap_or_default())
-        .doing(|| "the state cannot be made anew".into())
-        .map_err(with_hint)?;
+    // The commit may itself be of a state that was being made anew, and not be as far as the one before.
+    let furthest = match &commit.rebuild_of {
+        Some(furthest) if commit.offset < commit.from => furthest.clone(),
+        _ => commit.source.clone().unwrap_or_default(),
+    };
     let manifest = Manifest {
         generation: commit.generation,
         writer: commit.writer.clone(),
         from: commit.from.max(commit.offset),
-        rebuilt: true,
+        rebuild_of: Some(furthest),
         definitions: plan.definitions.clone(),
         sinks: commit.sinks.clone(),
         journal: commit.journal,

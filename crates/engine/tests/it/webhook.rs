@@ -159,6 +159,16 @@ fn a_receiver_that_fails_now_and_then_has_each_row_once() {
     assert_eq!(receiver.seen.lock().expect("sound")["p.0.0.99.0"], 1);
 }
 
+/// A redirect would turn the POST into a GET, and send headers to who knows whom.
+#[test]
+fn a_redirect_is_no_delivery() {
+    let receiver = Receiver::start(|_, nth| if nth == 0 { (302, "location: /elsewhere\r\n") } else { (200, "") });
+    let folder = TempDir::new().expect("a folder");
+    lay_out(folder.path(), &receiver.url(), "", &log(3));
+    let summary = run(folder.path(), Options::default()).expect("runs");
+    assert_eq!((summary.sinks[0].delivered, receiver.accepted().len()), (3, 3));
+}
+
 #[test]
 fn requests_are_signed_and_have_their_headers() {
     let receiver = Receiver::start(|request, _| {
@@ -207,6 +217,10 @@ fn what_cannot_be_sent_waits_for_the_next_run_or_is_given_up() {
     lay_out(folder.path(), &receiver.url(), "", &log(5));
     let summary = run(folder.path(), Options::default()).expect("runs");
     assert!(summary.notes.iter().any(|note| note.contains("is new")) && receiver.accepted().is_empty(), "{:?}", summary.notes);
+    // The one before again: what has waited for it is there.
+    lay_out(folder.path(), &url, "give_up_after: 300ms,", &log(5));
+    let summary = run(folder.path(), Options::default()).expect("runs");
+    assert_eq!(summary.sinks[0].dead_lettered, 5, "tried, and given up");
 
     // The receiver is there again: another run sends what has waited.
     let folder = TempDir::new().expect("a folder");

@@ -263,6 +263,21 @@ fn a_changed_definition_is_rebuilt_from_the_source() {
         assert_eq!((code, &summary["received"]), (Some(0), &3202.into()), "goes on as ever: {err}");
     }
 
+    // However often a start fails before its first commit, nothing is forgotten.
+    let folder = project(PIPELINE);
+    let root = folder.path();
+    write(root, "in-1.ndjson", &first);
+    assert_eq!(run(root, &[], &[]).0, Some(0));
+    let before = rows(root);
+    write(root, "pipelines/web.yaml", &changed);
+    for _ in 0..5 {
+        run(root, &["--rebuild"], &[("OUZEL_FAULT", "kill:commit-begun:1")]);
+    }
+    write(root, "in-2.ndjson", &second);
+    let (code, summary, err) = run(root, &[], &[]);
+    assert_eq!((code, &summary["received"]), (Some(0), &3202.into()), "{err}");
+    assert!(rows(root) == before + &by_new.lines().skip(3_000).map(|row| format!("{row}\n")).collect::<String>());
+
     // What is not there any more cannot be run again.
     let folder = project(PIPELINE);
     write(folder.path(), "in-1.ndjson", &first);

@@ -8,6 +8,8 @@ use ouzel_core::{Error, Result};
 pub struct Table {
     pub name: String,
     pub create: String,
+    /// Asks whether it is there.
+    pub exists: String,
     /// Makes the temporary table that rows are copied into: empty at the end of each transaction.
     pub stage: String,
     pub copy: String,
@@ -34,6 +36,7 @@ impl Table {
         let declared = columns.iter().map(typed).collect::<Vec<_>>().join(", ");
         Ok(Table {
             name: name.to_string(),
+            exists: format!("select to_regclass('{}') is not null", table.replace('\'', "''")),
             create: format!("create table if not exists {table} ({declared})"),
             stage: format!(
                 "create temporary table ouzel_stage on commit delete rows as select {names} from {table} with no data"

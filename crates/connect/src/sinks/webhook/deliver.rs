@@ -5,6 +5,7 @@ use crate::log::{End, Piece, Place, Reader};
 use ouzel_core::clock::{Clock, Stopwatch, WallClock};
 use ouzel_core::{Error, Rejected, Result, Secret, Which};
 use reqwest::header::RETRY_AFTER;
+use reqwest::redirect::Policy;
 use reqwest::{Client, StatusCode, Url};
 use serde::Deserialize;
 use std::path::Path;
@@ -58,7 +59,11 @@ const NOTICE: Duration = Duration::from_millis(50);
 
 impl Delivery {
     pub fn start(folder: &Path, delivered: Option<Place>, target: Target) -> Result<Delivery> {
-        let client = Client::builder().timeout(target.timeout).build().map_err(|e| Error::config(e.to_string()))?;
+        let client = Client::builder()
+            .timeout(target.timeout)
+            .redirect(Policy::none())
+            .build()
+            .map_err(|e| Error::config(e.to_string()))?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|e| Error::internal(e.to_string()))?;
         let reader = Reader::new(folder, delivered.clone());
@@ -139,7 +144,9 @@ impl Shared {
 async fn work(shared: &Arc<Shared>, mut reader: Reader, client: &Client, target: &Arc<Target>) -> Result<()> {
     while !shared.stopped() {
         let Some(Piece { data, damage, .. }) = reader.next(PIECE_BYTES)? else {
-            let state = shared.lock();
+            let mut state = shared.lock();
+            // Frames without rows are passed over too.
+            state.delivered = Some(reader.place().clone());
             drop(shared.moved.wait_timeout(state, NOTICE).unwrap_or_else(PoisonError::into_inner));
             continue;
         };
