@@ -7,7 +7,7 @@ pub use ouzel_connect::sources::SourceConfig;
 
 use arrow_schema::SchemaRef;
 use ouzel_connect::log;
-use ouzel_connect::sinks::{FileSink, PostgresSink, StdoutSink, StreamWriter, WebhookSink, postgres, webhook};
+use ouzel_connect::sinks::{FileSink, ID, PostgresSink, StdoutSink, StreamWriter, WebhookSink, webhook};
 use ouzel_connect::streams::{StreamRef, Streams};
 use ouzel_core::clock::{Clock, WallClock};
 use ouzel_core::{Report, Result, Sink};
@@ -144,11 +144,7 @@ impl SinkConfig {
 
     /// A column that it needs whatever is chosen.
     pub fn needs(&self) -> Option<&'static str> {
-        match self {
-            SinkConfig::Postgres(_) => Some(postgres::ID),
-            SinkConfig::Webhook(_) => Some(webhook::KEY),
-            _ => None,
-        }
+        matches!(self, SinkConfig::Postgres(_) | SinkConfig::Webhook(_)).then_some(ID)
     }
 
     /// Rows are seen by others before a commit says that they were written.

@@ -343,7 +343,7 @@ impl<'a> Running<'a> {
                     error.get_or_insert(e);
                 }
                 if self.lasting.is_none()
-                    && let Err(e) = worker::refused(sink.as_mut(), &mut journal, summary)
+                    && let Err(e) = worker::dead_letter_refused(sink.as_mut(), &mut journal, summary, |_, _| None)
                 {
                     error.get_or_insert(e);
                 }

@@ -248,6 +248,7 @@ impl Appender {
                 }
             }
             if self.end == self.base || !path(&self.folder, self.end).exists() {
+                self.sync.written(self.end, &self.segment);
                 return Ok(());
             }
             // Whoever began the next segment has synced this one.

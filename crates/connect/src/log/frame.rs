@@ -120,7 +120,7 @@ impl Header {
     }
 }
 
-/// Where in `bytes`, which lie at `position`, the next sound header begins; and whether the end of `bytes` could hide another.
+/// Where in `bytes`, which lie at `position`, the next sound header begins.
 pub fn search(bytes: &[u8], position: u64) -> Option<usize> {
     memchr::memmem::find_iter(bytes, &MAGIC)
         .find(|at| matches!(Header::parse(&bytes[*at..], position + *at as u64), Parsed::Header(_)))

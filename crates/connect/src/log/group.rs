@@ -1,5 +1,6 @@
 //! One fsync for all who wait for one.
 
+use ouzel_core::Error;
 use ouzel_core::error::{Result, ResultExt};
 use std::fs::File;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -58,7 +59,7 @@ impl GroupSync {
             result?;
             synced.durable = synced.durable.max(to);
             if to < position {
-                break;
+                return Err(Error::internal(format!("a stream is to be synced to byte {position} and written to {to}")));
             }
         }
         Ok(())

@@ -93,16 +93,10 @@ impl Reader {
         let mut piece = Piece::default();
         while self.is_open()? {
             let Some(segment) = &mut self.segment else { break };
-            if self.place.at > segment.base && path(&self.folder, self.place.at).exists() {
-                // The segment ends here, whatever lies behind.
-                self.segment = None;
-                continue;
-            }
-            match segment.look(self.place.at)? {
-                // The next segment has begun while this was read.
-                Found::Frame(_) if self.place.at > segment.base && path(&self.folder, self.place.at).exists() => {
-                    self.segment = None;
-                }
+            let (at, base) = (self.place.at, segment.base);
+            match segment.look(at)? {
+                // The segment ends where the next begins, whatever lies behind.
+                Found::Frame(_) | Found::Damage(_) if at > base && path(&self.folder, at).exists() => self.segment = None,
                 Found::Frame(header) => match self.take(&header, &mut piece, bytes_max)? {
                     Taken::All => {}
                     Taken::Full => break,

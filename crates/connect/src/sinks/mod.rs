@@ -27,6 +27,9 @@ pub use webhook::WebhookSink;
 use arrow_array::RecordBatch;
 use ouzel_core::{Encode, Encoded, Result};
 
+/// The column by which a sink's receiver tells rows apart.
+pub const ID: &str = "_id";
+
 /// For sinks that take columns as they are.
 struct PassRows;
 

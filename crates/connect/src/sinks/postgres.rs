@@ -3,6 +3,7 @@
 mod rows;
 mod table;
 
+use super::ID;
 use arrow_schema::SchemaRef;
 use ouzel_core::clock::Stopwatch;
 use ouzel_core::{Encode, Encoded, Error, Rejected, Report, Result, Secret, Sink, Spanned, Which};
@@ -36,9 +37,6 @@ pub struct PostgresSink {
     #[serde(default)]
     pub document: Option<Spanned<String>>,
 }
-
-/// The column rows are told apart by.
-pub const ID: &str = "_id";
 
 impl PostgresSink {
     pub fn validate(&self, report: &mut Report) {

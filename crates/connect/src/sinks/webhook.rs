@@ -3,7 +3,7 @@
 mod deliver;
 mod sign;
 
-use super::{NdjsonEncoder, postgres::ID};
+use super::NdjsonEncoder;
 use crate::log::{Appender, Busy, End, Place, Settings, Writer, remove_before};
 use arrow_schema::SchemaRef;
 use deliver::{Delivery, Target};
@@ -244,6 +244,3 @@ fn of_writer(folder: PathBuf, writer: Writer) -> Result<PathBuf> {
     }
     Ok(own)
 }
-
-/// The column that is a row's idempotency key.
-pub const KEY: &str = ID;

@@ -3,7 +3,7 @@
 //! One batch carries the commit. Behind it no batch enters the groups before all threads together have written down what has changed
 //! in them: one cut through the log. Everything else (syncing, the commit itself, publishing) is done by a thread of its own.
 
-use super::worker::refused;
+use super::worker::dead_letter_refused;
 use super::{Running, Writing};
 use crate::checkpoint::{JournalLengths, Manifest, Merge, Merged, Section, SectionKind, SinkState, Store, to_hex};
 use crate::fault;
@@ -269,6 +269,8 @@ impl Lasting {
         let manifest = Manifest {
             definitions: running.plan.definitions.clone(),
             offset: partition.offset,
+            // Made anew up to where it was: from here on it is a state like any other.
+            rebuild_of: last.rebuild_of.clone().filter(|_| partition.offset < last.from),
             source,
             clock: to_hex(&partition.clock),
             dead_at: running.plan.groups.iter().map(|g| g.group.dead_at(live_from)).collect(),
@@ -320,7 +322,7 @@ impl Writing {
         let sinks =
             self.sinks.iter_mut().map(|s| s.prepare(partition.offset.max(self.rebuilt_to))).collect::<Result<Vec<_>>>()?;
         for (sink, summary) in self.sinks.iter_mut().zip(&mut self.summary.sinks) {
-            refused(sink.as_mut(), &mut self.journal, summary)?;
+            dead_letter_refused(sink.as_mut(), &mut self.journal, summary, |_, _| None)?;
         }
         let counts = self.counts;
         let totals = PipelineSummary {

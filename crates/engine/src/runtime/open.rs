@@ -242,8 +242,8 @@ fn begin(
 
 /// Empty state that is to be made by running the log again; outputs, and what was set aside, are those of the commit.
 fn anew_by_other_definitions(plan: &Plan, commit: &Manifest) -> Result<(Manifest, Restored, Option<Duplicates>)> {
-    if let Some(other) = changes(plan, commit).iter().find(|change| change.contains("`source`")) {
-        let message = format!("the state cannot be made anew: {other}, and it is of that one. Start anew with `--fresh`");
+    if changes(plan, commit).iter().any(|(part, _)| *part == "source") {
+        let message = "the state cannot be made anew from another `source` than it is of: start anew with `--fresh`";
         return Err(Error::new(Kind::Changed, message));
     }
     // The commit may itself be of a state that was being made anew, and not be as far as the one before.
@@ -299,23 +299,23 @@ fn fits(plan: &Plan, commit: &Manifest) -> Result<()> {
          anew from the source with `--rebuild`, which keeps what was written of the {} events so far; or start anew with `--fresh`, which \
          discards it",
         plan.name,
-        changed.join(", "),
+        changed.iter().map(|(part, how)| format!("`{part}` {how}")).collect::<Vec<_>>().join(", "),
         commit.offset
     );
     Err(Error::new(Kind::Changed, message))
 }
 
-/// Which definitions are not those of the state.
-fn changes(plan: &Plan, commit: &Manifest) -> Vec<String> {
+/// Which definitions are not those of the state, and what has become of them.
+fn changes<'d>(plan: &'d Plan, commit: &'d Manifest) -> Vec<(&'d str, &'static str)> {
     let (then, now) = (&commit.definitions, &plan.definitions);
     let parts: BTreeSet<&String> = then.keys().chain(now.keys()).collect();
     parts
         .into_iter()
         .filter_map(|part| match (then.get(part), now.get(part)) {
             (Some(then), Some(now)) if then == now => None,
-            (Some(_), Some(_)) => Some(format!("`{part}` is another than before")),
-            (None, _) => Some(format!("`{part}` is new")),
-            (_, None) => Some(format!("`{part}` is gone")),
+            (Some(_), Some(_)) => Some((part.as_str(), "is another than before")),
+            (None, _) => Some((part.as_str(), "is new")),
+            (_, None) => Some((part.as_str(), "is gone")),
         })
         .collect()
 }

@@ -5,7 +5,6 @@
 
 use super::batch::{Batch, Keep};
 use crate::journal::Fate;
-
 use ouzel_core::{Chunk, Framing, Result};
 use ouzel_detect::expressions::Failed;
 use std::cell::Cell;

@@ -298,21 +298,9 @@ impl<'a, 'r> Worker<'a, 'r> {
         for (((block, sink), summary), plan) in
             blocks.into_iter().zip(&mut output.sinks).zip(&mut output.summary.sinks).zip(&plan.sinks)
         {
-            let (rows, mut refused) = (block.encoded.rows() as u64, 0);
+            let rows = block.encoded.rows() as u64;
             if rows > 0 {
                 sink.write(block.encoded, batch.first_offset + batch.counts.received)?;
-            }
-            for Rejected { which, reason } in sink.rejected() {
-                let what = format!("the sink `{}` refused a row", plan.config.kind());
-                let aside = match which {
-                    Which::Row(row) => {
-                        let row = block.which.as_ref().map_or(row as u32, |which| which[row]);
-                        sink_failure(&batch, &Failed { row, reason }, what, id)
-                    }
-                    Which::Event { id, raw } => sent_in_vain(sink.as_ref(), id, raw, reason),
-                };
-                output.journal.write(&aside)?;
-                refused += 1;
             }
             sink.tick()?;
             // A sink that holds rows has been given them before; those before a replay's beginning are no output of it.
@@ -320,8 +308,13 @@ impl<'a, 'r> Worker<'a, 'r> {
             let held = if is_before { 0 } else { block.held };
             summary.offered += block.offered - (block.held - held);
             summary.filtered += block.filtered;
-            summary.delivered = (summary.delivered + rows + held).saturating_sub(refused);
-            summary.dead_lettered += block.failed.len() as u64 + refused;
+            summary.delivered += rows + held;
+            summary.dead_lettered += block.failed.len() as u64;
+            dead_letter_refused(sink.as_mut(), &mut output.journal, summary, |row, reason| {
+                let row = block.which.as_ref().map_or(row as u32, |which| which[row]);
+                let what = format!("the sink `{}` refused a row", plan.config.kind());
+                Some(sink_failure(&batch, &Failed { row, reason }, what, id))
+            })?;
         }
         if batch.rows > 0
             && let Some(d) = &plan.decision
@@ -349,20 +342,27 @@ impl<'a, 'r> Worker<'a, 'r> {
 /// Where the source goes on, what the partition knew there, and the groups.
 type Commit = (Option<At>, PartitionState, Vec<Section>);
 
-/// Dead-letters what a sink has given up since the last look.
-pub fn refused(sink: &mut dyn Sink, journal: &mut Journal, summary: &mut SinkSummary) -> Result<()> {
+/// Dead-letters what a sink has refused since the last look. `of_block`: the entry of a row of the block written last, and why it was refused.
+pub fn dead_letter_refused(
+    sink: &mut dyn Sink,
+    journal: &mut Journal,
+    summary: &mut SinkSummary,
+    of_block: impl Fn(usize, String) -> Option<SetAside>,
+) -> Result<()> {
     for Rejected { which, reason } in sink.rejected() {
-        let Which::Event { id, raw } = which else { return Err(Error::internal("a row was refused after its block")) };
-        journal.write(&sent_in_vain(sink, id, raw, reason))?;
+        let aside = match which {
+            Which::Row(row) => of_block(row, reason).ok_or_else(|| Error::internal("a row was refused after its block"))?,
+            Which::Event { id, raw } => {
+                let (origin, reason) = ((sink.location(), 0), format!("not delivered: {reason}"));
+                SetAside { fate: Fate::DeadLettered, id, origin, reason, raw }
+            }
+        };
+        journal.write(&aside)?;
+        // A row that was written by an earlier run may be counted there.
         summary.delivered = summary.delivered.saturating_sub(1);
         summary.dead_lettered += 1;
     }
     Ok(())
-}
-
-fn sent_in_vain(sink: &dyn Sink, id: String, raw: Vec<u8>, reason: String) -> SetAside {
-    let origin = (sink.location(), 0);
-    SetAside { fate: Fate::DeadLettered, id, origin, reason: format!("not delivered: {reason}"), raw }
 }
 
 fn sink_failure(batch: &Batch, failed: &Failed, what: String, id: impl Fn(u64) -> String) -> SetAside {

@@ -1,9 +1,13 @@
 //! Against a receiver that fails in every way it can: each row is accepted once by its id, however the run is killed.
 
 use super::sinks::{Subject, hold_often};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use hmac::{Hmac, KeyInit, Mac};
 use ouzel_engine::runtime::{STOPPED_DEAD, run_recut};
 use ouzel_engine::{Control, Options, PipelineSummary, project};
 use serde_json::Value;
+use sha2::Sha256;
 use std::collections::{BTreeMap, HashMap};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -173,7 +177,10 @@ fn a_redirect_is_no_delivery() {
 fn requests_are_signed_and_have_their_headers() {
     let receiver = Receiver::start(|request, _| {
         let header = |name: &str| request.headers.get(name).cloned().unwrap_or_default();
-        let good = header("webhook-signature").starts_with("v1,")
+        let signed = format!("{}.{}.{}", request.id(), header("webhook-timestamp"), request.body);
+        let mut mac = Hmac::<Sha256>::new_from_slice(b"secret").expect("a key");
+        mac.update(signed.as_bytes());
+        let good = header("webhook-signature") == format!("v1,{}", STANDARD.encode(mac.finalize().into_bytes()))
             && header("webhook-timestamp").parse::<i64>().is_ok_and(|t| t > 1_700_000_000)
             && header("idempotency-key") == request.id()
             && header("content-type") == "application/json"

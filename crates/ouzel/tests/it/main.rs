@@ -6,6 +6,7 @@ mod resume;
 mod specs;
 mod streams;
 
+use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -20,4 +21,13 @@ fn ouzel(args: &[&str], env: &[(&str, &str)]) -> (Output, String, String) {
         Command::new(env!("CARGO_BIN_EXE_ouzel")).args(args).envs(env.iter().copied()).output().expect("the binary starts");
     let (out, err) = (String::from_utf8_lossy(&output.stdout).into_owned(), String::from_utf8_lossy(&output.stderr).into_owned());
     (output, out, err)
+}
+
+/// `ouzel run`: exit code, the pipelines' summaries by name, what was said.
+fn run(root: &Path, more: &[&str], env: &[(&str, &str)]) -> (Option<i32>, Value, String) {
+    let root = root.display().to_string();
+    let args: Vec<&str> = ["run", "-p", &root, "--format", "json"].into_iter().chain(more.iter().copied()).collect();
+    let (output, out, err) = ouzel(&args, env);
+    let summary: Value = out.lines().last().and_then(|line| serde_json::from_str(line).ok()).unwrap_or_default();
+    (output.status.code(), summary["pipelines"].clone(), err)
 }

@@ -20,11 +20,8 @@ fn log(from: usize, n: usize) -> String {
 
 /// Exit code, the pipeline's summary, and what was said.
 fn run(root: &Path, more: &[&str], env: &[(&str, &str)]) -> (Option<i32>, Value, String) {
-    let root = root.display().to_string();
-    let args: Vec<&str> = ["run", "-p", &root, "--format", "json"].into_iter().chain(more.iter().copied()).collect();
-    let (output, out, err) = ouzel(&args, env);
-    let summary: Value = out.lines().last().and_then(|line| serde_json::from_str(line).ok()).unwrap_or_default();
-    (output.status.code(), summary["pipelines"]["web"].clone(), err)
+    let (code, summaries, err) = super::run(root, more, env);
+    (code, summaries["web"].clone(), err)
 }
 
 fn rows(root: &Path) -> String {

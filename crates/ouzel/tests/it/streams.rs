@@ -1,7 +1,7 @@
 //! Pipelines that streams join: in one process, in several, one of them dead for a while, and what is refused.
 
 use super::commands::{project, write};
-use super::ouzel;
+use super::{ouzel, run};
 use serde_json::Value;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -31,15 +31,6 @@ fn joined() -> TempDir {
 
 fn log(from: usize, n: usize) -> String {
     (from..from + n).map(|i| format!("{{\"t\":{i},\"ip\":\"10.0.0.{}\"}}\n", i % 7)).collect()
-}
-
-/// Exit code, summaries, what was said.
-fn run(root: &Path, more: &[&str], env: &[(&str, &str)]) -> (Option<i32>, Value, String) {
-    let root = root.display().to_string();
-    let args: Vec<&str> = ["run", "-p", &root, "--format", "json"].into_iter().chain(more.iter().copied()).collect();
-    let (output, out, err) = ouzel(&args, env);
-    let summary: Value = out.lines().last().and_then(|line| serde_json::from_str(line).ok()).unwrap_or_default();
-    (output.status.code(), summary["pipelines"].clone(), err)
 }
 
 fn rows(root: &Path) -> String {
@@ -172,7 +163,8 @@ fn killed_at_every_point_it_is_the_same() {
             write(folder.path(), "in-1.ndjson", &log(0, 30_000));
             let kill = format!("kill:{point}:{nth}");
             let (code, _, err) = run(folder.path(), &[], &[("OUZEL_FAULT", &kill)]);
-            assert!(matches!(code, None | Some(0)), "{kill}: {code:?} {err}");
+            // A run this short may not come to the later ones.
+            assert!(code.is_none() || (nth > 1 && code == Some(0)), "{kill}: {code:?} {err}");
             let (code, _, err) = run(folder.path(), &[], &[]);
             assert_eq!(code, Some(0), "{kill}: {err}");
             assert!(rows(folder.path()) == expected, "{kill}: other rows");

@@ -1,6 +1,6 @@
 //! Rows in COPY's text format: a line each, tabs between columns, `\N` for null.
 
-use super::ID;
+use crate::sinks::ID;
 use crate::sinks::cells::{Cells, Prefix};
 use arrow_array::RecordBatch;
 use arrow_schema::Schema;

@@ -1,6 +1,6 @@
 //! A table, in SQL.
 
-use super::ID;
+use crate::sinks::ID;
 use arrow_schema::{DataType, Schema};
 use ouzel_core::{Error, Result};
 

@@ -84,12 +84,11 @@ impl Delivery {
 
     /// Bytes before this position that are not delivered.
     pub fn waiting(&self, end: u64) -> u64 {
-        let state = self.shared.lock();
-        match state.failure {
+        if self.is_gone() {
             // Nobody waits for what will not come; the next commit tells.
-            Some(_) => 0,
-            None => end - state.delivered.as_ref().map_or(0, |place| place.at).min(end),
+            return 0;
         }
+        end - self.shared.lock().delivered.as_ref().map_or(0, |place| place.at).min(end)
     }
 
     /// How many rows it is done with since it was started.
@@ -107,6 +106,7 @@ impl Delivery {
         let mut state = self.shared.lock();
         match state.failure.take() {
             Some(e) => Err(e),
+            None if self.is_gone() => Err(Error::internal("the thread that sends a webhook's rows has ended")),
             None => Ok((state.delivered.clone(), std::mem::take(&mut state.rejected))),
         }
     }
@@ -114,6 +114,11 @@ impl Delivery {
     /// What was given up since it was asked for last.
     pub fn given_up(&self) -> Vec<Rejected> {
         std::mem::take(&mut self.shared.lock().rejected)
+    }
+
+    /// It has failed, or panicked.
+    fn is_gone(&self) -> bool {
+        self.thread.as_ref().is_some_and(JoinHandle::is_finished)
     }
 
     /// Ends what is under way; what is not delivered stays in the log.
