@@ -53,14 +53,14 @@ fn in_order(mut left: Vec<&Pipeline>) -> Vec<&Pipeline> {
     ordered
 }
 
-/// Everything that does not fit together.
+/// Everything that does not fit together, among streams that are known.
 pub fn check(pipelines: &[Pipeline], streams: &Streams, report: &mut Report) {
     for pipeline in pipelines {
         if let Some(stream) = pipeline.plan.source.stream() {
             check_source(pipeline, stream, pipelines, streams, report);
         }
         for sink in &pipeline.plan.sinks {
-            let Some(stream) = sink.config.stream().filter(|s| is_declared(s, streams, report)) else { continue };
+            let Some(stream) = sink.config.stream() else { continue };
             let key = streams.settings.get(stream.name()).and_then(|s| s.key.as_ref());
             if let Some(key) = key.filter(|key| sink.schema.index_of(key).is_err()) {
                 report
@@ -72,22 +72,21 @@ pub fn check(pipelines: &[Pipeline], streams: &Streams, report: &mut Report) {
     check_circles(pipelines, report);
 }
 
-fn is_declared(stream: &StreamRef, streams: &Streams, report: &mut Report) -> bool {
-    let known = streams.settings.contains_key(stream.name());
-    if !known {
-        let problem = report.error(stream.span(), format!("unknown stream `{}`", stream.name()));
-        match streams.settings.is_empty() {
-            true => problem.hint(format!("declare it in `ouzel.yaml`: `streams: {{ {}: {{}} }}`", stream.name())),
-            false => problem.did_you_mean(stream.name(), streams.settings.keys().map(String::as_str)),
-        };
+/// A stream that a pipeline names is one of the project.
+pub fn check_declared(stream: &StreamRef, streams: &Streams, report: &mut Report) {
+    if streams.settings.contains_key(stream.name()) {
+        return;
     }
-    known
+    let problem = report.error(stream.span(), format!("unknown stream `{}`", stream.name()));
+    match streams.settings.is_empty() {
+        true => problem.hint(format!("declare it in `ouzel.yaml`: `streams: {{ {}: {{}} }}`", stream.name())),
+        false => problem.did_you_mean(stream.name(), streams.settings.keys().map(String::as_str)),
+    };
 }
 
 fn check_source(reader: &Pipeline, stream: &StreamRef, pipelines: &[Pipeline], streams: &Streams, report: &mut Report) {
-    if !is_declared(stream, streams, report) {
-        return;
-    }
+    // One that is unknown has been told.
+    let Some(settings) = streams.settings.get(stream.name()) else { return };
     let writers: Vec<&Pipeline> = pipelines.iter().filter(|p| writes(&p.plan).any(|s| s == stream.name())).collect();
     if writers.is_empty() {
         report
@@ -97,7 +96,6 @@ fn check_source(reader: &Pipeline, stream: &StreamRef, pipelines: &[Pipeline], s
     if let CodecConfig::Json(_) = reader.plan.codec {
         writers.iter().for_each(|writer| check_fields(reader, stream, writer, report));
     }
-    let settings = &streams.settings[stream.name()];
     if let (true, Some(key)) = (settings.log.partitions > 1, &settings.key) {
         for group in &reader.plan.groups {
             if !group.group.name.split(", ").any(|by| by == key) {

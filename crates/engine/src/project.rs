@@ -42,6 +42,7 @@ pub struct Reader<'a> {
     env: &'a dyn Fn(&str) -> Option<String>,
     rewrite: &'a dyn Fn(&mut Node),
     schemas: HashMap<String, Option<Schema>>,
+    streams: Streams,
 }
 
 /// A schema file.
@@ -61,8 +62,9 @@ pub fn load(root: &Path, env: &dyn Fn(&str) -> Option<String>) -> (Option<Projec
 /// [`load`], with each pipeline's tree changed before it is read: how specs put their own events in place of the source.
 pub fn load_with(root: &Path, env: &dyn Fn(&str) -> Option<String>, rewrite: &dyn Fn(&mut Node)) -> (Option<Project>, Report) {
     let mut report = Report::new();
-    let mut reader = Reader { root, env, rewrite, schemas: HashMap::new() };
+    let mut reader = Reader { root, env, rewrite, schemas: HashMap::new(), streams: Streams::default() };
     let config: Option<ProjectConfig> = reader.read("ouzel.yaml", &mut report).and_then(|(node, _)| decode(&mut report, &node));
+    reader.streams = config.as_ref().map(|config| streams(root, config, &mut report)).unwrap_or_default();
     let mut pipelines = Vec::new();
     match pipeline_files(root) {
         Ok(files) if files.is_empty() => {
@@ -85,7 +87,7 @@ pub fn load_with(root: &Path, env: &dyn Fn(&str) -> Option<String>, rewrite: &dy
         }
     }
     check_targets(&pipelines, &mut report);
-    let streams = config.as_ref().map(|config| streams(root, config, &mut report)).unwrap_or_default();
+    let streams = reader.streams;
     graph::check(&pipelines, &streams, &mut report);
     let Some(config) = config.filter(|_| !report.has_errors()) else { return (None, report) };
     let LakeStore::Local(lake) = &config.stores.lake;
@@ -262,6 +264,10 @@ impl Reader<'_> {
                 Some(SinkEntry { sink: sink.value, columns: columns?, span: sink.span })
             })
             .collect();
+        let read = config.source.0.as_ref().and_then(|source| source.value.stream());
+        for stream in read.into_iter().chain(sinks.iter().filter_map(|sink| sink.sink.stream())) {
+            graph::check_declared(stream, &self.streams, report);
+        }
         let stem = file.trim_start_matches("pipelines/").rsplit_once('.').map_or(file, |(stem, _)| stem);
         let name = config.name.as_ref().map_or(stem, |n| n.value.as_str()).to_string();
         let mut plan = Plan::compile(&name, &text, &config, sinks, self, report)?;

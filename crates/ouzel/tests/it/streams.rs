@@ -218,6 +218,8 @@ fn a_stream_that_was_removed_or_is_another_is_told() {
 fn what_does_not_fit_together_is_told() {
     let cases = [
         ("name: joined\n", FIRST, SECOND, "unknown stream `scored`"),
+        // Beside what else is wrong in the same file.
+        ("name: joined\n", FIRST, &SECOND.replace("max: n", "max: nn"), "unknown stream `scored`"),
         ("name: joined\nstreams: { score: {} }\n", FIRST, SECOND, "did you mean `score`?"),
         (
             PROJECT,

@@ -178,7 +178,8 @@ fn what_is_remembered_is_bounded() {
 /// The real list of crawlers; and what a lookup takes.
 #[test]
 fn real_crawlers() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data/enrichment");
+    let root =
+        Path::new(&std::env::var("CARGO_MANIFEST_DIR").expect("cargo runs the tests")).join("../../../shared/data/enrichment");
     if !root.is_dir() {
         println!("SKIPPED real_crawlers: no folder {}", root.display());
         return;
