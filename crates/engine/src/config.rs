@@ -109,7 +109,9 @@ pub enum LakeStore {
 #[serde(rename_all = "snake_case")]
 pub enum StateStore {
     /// A folder, relative to the project: a run goes on where the last one stopped, however it stopped.
-    Local(LocalStore),
+    Local(StateFolder),
+    /// A bucket of S3, or of any store that speaks as it does: a run goes on where the last one stopped, on whatever machine.
+    S3(S3Store),
     /// In memory: a run starts with none and leaves none.
     Memory(MemoryStore),
 }
@@ -120,6 +122,44 @@ pub enum StateStore {
 pub struct LocalStore {
     /// Relative to the project.
     pub path: String,
+}
+
+/// A folder of state on this machine.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct StateFolder {
+    /// Relative to the project.
+    #[serde(default = "state_folder")]
+    pub path: String,
+    /// How much of what each pipeline remembers of keys stays in memory, about; the keys without an event for longest leave it, and
+    /// are read from disk when they return. It changes no output. No bound if nothing is said.
+    pub memory: Option<Spanned<ByteSize>>,
+}
+
+fn state_folder() -> String {
+    STATE_FOLDER.into()
+}
+
+/// State in a bucket. The store must create objects conditionally (`If-None-Match: *`).
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct S3Store {
+    pub bucket: String,
+    /// Before the names of all objects; each pipeline has a folder there.
+    pub prefix: String,
+    /// Of the bucket; `AWS_REGION`, or `us-east-1`, if nothing is said.
+    pub region: Option<String>,
+    /// URL of a store other than AWS, as `http://127.0.0.1:8333`.
+    pub endpoint: Option<String>,
+    /// With `secret_key`: who writes. What the environment has if nothing is said: `AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY`, or what
+    /// AWS gives a machine. Take them from variables (`${NAME}`), not into the file.
+    pub access_key: Option<String>,
+    pub secret_key: Option<String>,
+    /// Folder of the copy that a run works with, relative to the project. What is missing there is fetched.
+    #[serde(default = "state_folder")]
+    pub path: String,
+    /// As of a local folder.
+    pub memory: Option<Spanned<ByteSize>>,
 }
 
 /// Nothing to set.
@@ -134,7 +174,7 @@ impl Default for LakeStore {
 }
 impl Default for StateStore {
     fn default() -> StateStore {
-        StateStore::Local(LocalStore { path: STATE_FOLDER.into() })
+        StateStore::Local(StateFolder { path: state_folder(), memory: None })
     }
 }
 

@@ -8,15 +8,19 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// All points, in the order in which a commit passes them.
-pub const POINTS: [&str; 9] = [
+pub const POINTS: [&str; 13] = [
     "commit-begun",
     "sinks-synced",
+    "cold-written",
     "delta-written",
     "delta-synced",
+    "uploaded",
+    "created",
     "manifest-synced",
     "manifest-linked",
     "published",
     "merge-written",
+    "cold-merge-written",
     "files-removed",
 ];
 

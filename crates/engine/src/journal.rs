@@ -14,6 +14,17 @@ use std::fs::File;
 use std::io::{BufWriter, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
+/// Where they are, in a pipeline's folder of state: what is quarantined, what is dead.
+pub fn files(folder: &Path) -> [PathBuf; 2] {
+    [Fate::Quarantined, Fate::DeadLettered].map(|fate| folder.join(fate.file()))
+}
+
+/// Whether the files have so much.
+pub fn holds(folder: &Path, lengths: JournalLengths) -> bool {
+    let has = |path: &PathBuf| std::fs::metadata(path).map_or(0, |about| about.len());
+    files(folder).iter().zip([lengths.quarantine, lengths.dead_letters]).all(|(path, length)| has(path) >= length)
+}
+
 /// An event set aside.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SetAside {

@@ -1,16 +1,18 @@
 //! A project directory, read and checked: everything that can be said without looking at files and servers outside.
 
 use crate::config::{
-    LakeStore, PARTITIONS_MAX, PipelineConfig, ProjectConfig, SINK_COLUMN_KEYS, STATE_FOLDER, STREAM_KEEP, SinkColumns,
+    LakeStore, PARTITIONS_MAX, PipelineConfig, ProjectConfig, S3Store, SINK_COLUMN_KEYS, STATE_FOLDER, STREAM_KEEP, SinkColumns,
     SinkEntry, StateStore, StreamStore, given,
 };
 use crate::graph;
 use crate::plan::Plan;
+use crate::registry::SinkConfig;
 use crate::runtime::Place;
 use ouzel_connect::log;
 use ouzel_connect::streams::{StreamSettings, Streams};
+use ouzel_core::units::ByteSize;
 use ouzel_core::yaml::{Node, Value, decode, parse};
-use ouzel_core::{Report, Span};
+use ouzel_core::{Report, Span, Spanned};
 use ouzel_detect::schema::SchemaConfig;
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
@@ -26,6 +28,8 @@ pub struct Project {
     streams: Arc<Streams>,
     /// State lasts beyond a run.
     lasting: bool,
+    memory: Option<u64>,
+    bucket: Option<S3Store>,
 }
 
 /// A planned pipeline.
@@ -87,13 +91,20 @@ pub fn load_with(root: &Path, env: &dyn Fn(&str) -> Option<String>, rewrite: &dy
         }
     }
     check_targets(&pipelines, &mut report);
+    if let Some(config) = &config
+        && let StateStore::S3(_) = config.stores.state
+    {
+        check_outboxes(&pipelines, &mut report);
+    }
     let streams = reader.streams;
     graph::check(&pipelines, &streams, &mut report);
     let Some(config) = config.filter(|_| !report.has_errors()) else { return (None, report) };
     let LakeStore::Local(lake) = &config.stores.lake;
-    let (state, lasting) = match &config.stores.state {
-        StateStore::Local(store) => (store.path.as_str(), true),
-        StateStore::Memory(_) => (STATE_FOLDER, false),
+    let bytes = |memory: &Option<Spanned<ByteSize>>| memory.as_ref().map(|size| size.value.0);
+    let (state, lasting, memory, bucket) = match &config.stores.state {
+        StateStore::Local(store) => (store.path.as_str(), true, bytes(&store.memory), None),
+        StateStore::S3(store) => (store.path.as_str(), true, bytes(&store.memory), Some(store.clone())),
+        StateStore::Memory(_) => (STATE_FOLDER, false, None, None),
     };
     let project = Project {
         root: root.to_path_buf(),
@@ -103,6 +114,8 @@ pub fn load_with(root: &Path, env: &dyn Fn(&str) -> Option<String>, rewrite: &dy
         state: root.join(state),
         streams: Arc::new(streams),
         lasting,
+        memory,
+        bucket,
     };
     (Some(project), report)
 }
@@ -132,6 +145,8 @@ impl Project {
             state: self.state.clone(),
             streams: self.streams.clone(),
             lasting: self.lasting,
+            memory: self.memory,
+            bucket: self.bucket.clone(),
         }
     }
 }
@@ -201,6 +216,18 @@ fn check_targets(pipelines: &[Pipeline], report: &mut Report) {
                     taken.insert(target, pipeline);
                 }
             }
+        }
+    }
+}
+
+/// What waits to be sent lies in a log on this machine, which another would not have.
+fn check_outboxes(pipelines: &[Pipeline], report: &mut Report) {
+    for pipeline in pipelines {
+        if pipeline.plan.sinks.iter().any(|sink| matches!(sink.config, SinkConfig::Webhook(_))) {
+            let file = report.file(pipeline.file.clone(), "");
+            report
+                .error(Span { file, ..Span::default() }, "a webhook's outbox cannot lie on an object store yet")
+                .hint("keep the state of this project in a folder (`stores: { state: { local: {} } }`), or write to a stream that another project sends from");
         }
     }
 }

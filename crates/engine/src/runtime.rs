@@ -8,6 +8,7 @@
 mod batch;
 mod commit;
 mod joined;
+mod memory;
 mod open;
 mod places;
 mod poison;
@@ -18,6 +19,8 @@ mod worker;
 
 pub use joined::run_joined;
 
+use crate::checkpoint::Mirror;
+use crate::config::S3Store;
 use crate::journal::Journal;
 use crate::plan::Plan;
 use crate::summary::PipelineSummary;
@@ -77,12 +80,21 @@ pub struct Place {
     pub state: PathBuf,
     /// State lasts beyond a run.
     pub lasting: bool,
+    /// Bytes of it that stay in memory, about; `None`: all.
+    pub memory: Option<u64>,
+    /// The folder is a copy of what lies here.
+    pub bucket: Option<S3Store>,
 }
 
 impl Place {
     /// A pipeline's folder of state.
     pub fn of(&self, pipeline: &str) -> PathBuf {
         self.state.join(pipeline)
+    }
+
+    /// What a pipeline's folder is a copy of, if it is one. [`ouzel_core::Kind::Config`]: it cannot be used.
+    pub fn mirror(&self, pipeline: &str) -> Result<Option<Mirror>> {
+        self.bucket.as_ref().map(|bucket| Mirror::open(bucket, pipeline)).transpose()
     }
 
     /// What a source needs to know.
@@ -266,8 +278,8 @@ impl<'a> Running<'a> {
     fn make_commits<'s>(&'s self, scope: &'s Scope<'s, '_>, requests: Receiver<Request>, die_after: Option<u64>) {
         let Some(lasting) = &self.lasting else { return };
         let merge = || {
-            if let Some(merge) = lasting.merge_due() {
-                scope.spawn(|| lasting.merged(merge.run(self.plan)));
+            if let Some(due) = lasting.merge_due() {
+                scope.spawn(|| lasting.merged(due.run(self.plan)));
             }
         };
         // Runs that are too short for a merge of their own leave files too.
@@ -299,9 +311,9 @@ impl<'a> Running<'a> {
         if !uncommitted && is_last && !waits {
             return Ok(());
         }
-        let sections = lasting.cut.last(self, threads)?;
+        let changes = lasting.cut.last(self, threads)?;
         self.output.visit(|output| output.sinks.iter_mut().try_for_each(|sink| sink.finish()))?;
-        let request = self.output.visit(|output| output.request(source, settle, state, sections))?;
+        let request = self.output.visit(|output| output.request(source, settle, state, changes))?;
         lasting.commit(self, request)
     }
 

@@ -1,10 +1,10 @@
 //! One key and its measures, compiled: the part that is the same for all batches ([`Group`]), the part of a batch that can
-//! be made ready on any thread ([`Prepared`]), and the state, in shards by key hash, that takes batches in log order
-//! ([`Shard`]).
+//! be made ready on any thread ([`Prepared`]). The state, in shards by key hash, takes batches in log order ([`Shard`]).
 
 use super::config::MeasureSpec;
-use super::keys::{self, KeyAt, Keys};
-use super::measure::{Input, Measure, Output, OutputType, Row, Save};
+use super::keys;
+use super::measure::{Input, Measure, Output, OutputType, Row};
+use super::shard::{Evicted, SHARDS, Shard, shard_of};
 use super::values::{OwnedValues, ValueKind};
 use super::windows::{Kind, WindowMeasure, Windows};
 use crate::expressions::{Expression, Failed};
@@ -12,10 +12,6 @@ use arrow_array::{Array, ArrayRef, BooleanArray};
 use arrow_buffer::BooleanBuffer;
 use arrow_schema::DataType;
 use ouzel_core::Error;
-use ouzel_core::wire::{Damaged, Taker, Wire, put_bytes};
-
-/// Shards of a group. The number changes no result; it bounds how many threads work on one group at once.
-pub const SHARDS: usize = 8;
 
 /// A group as planned.
 pub struct Group {
@@ -121,40 +117,13 @@ impl Group {
         self.by.iter().copied().chain(expressions.flat_map(|e| e.inputs().iter().copied())).collect()
     }
 
-    /// Finds the keys in what [`Shard::save`] wrote, and which shard each belongs to.
-    pub fn find<'a>(&self, mut entries: Taker<'a>) -> Result<[Vec<Entry<'a>>; SHARDS], Damaged> {
-        let mut found = [const { Vec::new() }; SHARDS];
-        while !entries.is_empty() {
-            let (key, newest) = (entries.bytes()?, entries.take()?);
-            let length = u32::from_le_bytes(entries.array()?);
-            let hash = keys::hash(key);
-            found[shard_of(hash)].push(Entry { key, newest, hash, state: Taker(entries.slice(length as usize)?) });
-        }
-        Ok(found)
-    }
-
-    /// Reads keys back whose newest event is after `dead_at`, one writing after the other in the order in which they were made.
-    pub fn load(&self, shard: &mut Shard, entries: &[Entry<'_>], dead_at: i64) -> Result<(), Damaged> {
-        shard.keys.reserve(entries.len());
-        for entry in entries.iter().filter(|entry| entry.newest > dead_at) {
-            let slot = shard.keys.find_or_insert(entry.hash, entry.key, entry.newest);
-            let mut state = entry.state;
-            let slots = shard.keys.slots();
-            shard.states.iter_mut().try_for_each(|measure| measure.load(slots, slot, &mut state))?;
-            if !state.is_empty() {
-                return Err(Damaged);
-            }
-        }
-        Ok(())
-    }
-
     /// A key whose newest event is at or before this will never be seen again. `live_from`: the partition's clock less the lateness.
     pub fn dead_at(&self, live_from: i64) -> i64 {
         live_from.saturating_sub(self.longest)
     }
 
     pub fn shard(&self) -> Shard {
-        Shard { keys: Keys::new(), states: self.parts.iter().map(|p| (p.make)()).collect(), rows: Vec::new() }
+        Shard::new(self.parts.iter().map(|p| (p.make)()).collect())
     }
 
     /// Evaluates arguments and conditions. Rows on which one fails are told in `failed`.
@@ -213,25 +182,42 @@ impl Group {
         Prepared { arena, keyed, order, at, inputs, outputs }
     }
 
-    /// Applies one shard's rows of a batch. The caller keeps batches of a shard in log order.
-    pub fn apply(&self, shard: &mut Shard, index: usize, prepared: &mut Prepared) {
+    /// Applies one shard's rows of a batch. The caller keeps batches of a shard in log order. `evicted`: where keys are that are not in
+    /// memory, if any are. `Err` where one cannot be read.
+    pub fn apply(
+        &self,
+        shard: &mut Shard,
+        index: usize,
+        prepared: &mut Prepared,
+        mut evicted: Option<&mut dyn Evicted>,
+    ) -> Result<(), Error> {
         let order = &prepared.order[prepared.at[index] as usize..prepared.at[index + 1] as usize];
-        let Some(last) = order.last() else { return };
+        let Some(last) = order.last() else { return Ok(()) };
         let live_from = prepared.keyed[*last as usize].live_from;
-        let Shard { keys, states, rows } = shard;
-        rows.clear();
-        order.iter().for_each(|i| keys.prefetch(prepared.keyed[*i as usize].hash));
+        shard.rows.clear();
+        order.iter().for_each(|i| shard.keys.prefetch(prepared.keyed[*i as usize].hash));
         for i in order {
             let k = &prepared.keyed[*i as usize];
-            let slot = keys.slot(k.hash, &prepared.arena[k.start as usize..k.end as usize], k.time);
-            rows.push(Row { slot, row: k.row, time: k.time, live_from: k.live_from });
+            let key = &prepared.arena[k.start as usize..k.end as usize];
+            let (slot, is_new) = shard.keys.slot(k.hash, key, k.time);
+            if is_new
+                && let Some(evicted) = &mut evicted
+                && let Some(bytes) = evicted.find(key)?
+            {
+                let unreadable =
+                    |_| Error::new(ouzel_core::Kind::Data, format!("the state of a key of `{}` cannot be read", self.name));
+                shard.come_back(slot, bytes, self.dead_at(k.live_from)).map_err(unreadable)?;
+            }
+            shard.rows.push(Row { slot, row: k.row, time: k.time, live_from: k.live_from });
         }
+        let Shard { keys, states, rows } = shard;
         for (part, state) in self.parts.iter().zip(states.iter_mut()) {
             let inputs: Vec<Input<'_>> = part.inputs.iter().map(|i| prepared.inputs[*i].as_input()).collect();
             with_outputs(&mut prepared.outputs, &part.outputs, |outputs| state.apply(keys.slots(), rows, &inputs, outputs));
         }
         // Twice as fast as keys can come, so that dead ones never pile up.
         keys.sweep(2 * rows.len(), self.dead_at(live_from), |slot| states.iter_mut().for_each(|s| s.forget(slot)));
+        Ok(())
     }
 }
 
@@ -242,10 +228,6 @@ fn with_outputs(all: &mut [Output], which: &[usize], call: impl FnOnce(&mut [Out
     for (i, output) in which.iter().zip(taken) {
         all[*i] = output;
     }
-}
-
-fn shard_of(hash: u64) -> usize {
-    (hash >> 61) as usize % SHARDS
 }
 
 fn window_part(windowed: &[(usize, Kind, &PlannedMeasure, usize)]) -> Part {
@@ -350,73 +332,5 @@ impl Prepared {
     /// The result columns, in the order of [`Group::outputs`].
     pub fn into_columns(self) -> Vec<ArrayRef> {
         self.outputs.into_iter().map(Output::into_array).collect()
-    }
-}
-
-/// The state of the keys whose hash falls into one shard.
-pub struct Shard {
-    keys: Keys,
-    states: Vec<Box<dyn Measure>>,
-    rows: Vec<Row>,
-}
-
-/// A key in the bytes that [`Shard::save`] wrote.
-pub struct Entry<'a> {
-    pub key: &'a [u8],
-    /// Its newest event time.
-    pub newest: i64,
-    hash: u64,
-    state: Taker<'a>,
-}
-
-fn write(states: &mut [Box<dyn Measure>], KeyAt { slot, key, newest }: KeyAt<'_>, out: &mut Vec<u8>, what: Save) {
-    put_bytes(key, out);
-    newest.put(out);
-    let at = out.len();
-    out.extend_from_slice(&[0; 4]);
-    states.iter_mut().for_each(|measure| measure.save(slot, out, what));
-    let length = (out.len() - at - 4) as u32;
-    out[at..at + 4].copy_from_slice(&length.to_le_bytes());
-}
-
-impl Shard {
-    /// Writes what has changed since this was last called; gives how many keys that are.
-    pub fn save(&mut self, out: &mut Vec<u8>) -> u64 {
-        let Shard { keys, states, .. } = self;
-        let mut written = 0;
-        keys.take_changed(|key| {
-            write(states, key, out, Save::Changes);
-            written += 1;
-        });
-        written
-    }
-
-    /// Writes all that is known of each key, in pieces of about so many bytes, with how many keys are in each.
-    pub fn save_all(&mut self, piece_bytes: usize, mut piece: impl FnMut(u64, Vec<u8>)) {
-        let Shard { keys, states, .. } = self;
-        let (mut out, mut written) = (Vec::new(), 0);
-        keys.each(|key| {
-            write(states, key, &mut out, Save::All);
-            written += 1;
-            if out.len() >= piece_bytes {
-                piece(std::mem::take(&mut written), std::mem::take(&mut out));
-            }
-        });
-        if written > 0 {
-            piece(written, out);
-        }
-    }
-
-    /// All has been read back.
-    pub fn loaded(&mut self) {
-        self.states.iter_mut().for_each(|measure| measure.loaded());
-    }
-
-    pub fn active_keys(&self) -> usize {
-        self.keys.active()
-    }
-    /// Heap bytes held, about.
-    pub fn bytes(&self) -> usize {
-        self.keys.bytes() + self.states.iter().map(|s| s.bytes()).sum::<usize>()
     }
 }

@@ -14,6 +14,10 @@ pub(super) struct Keys {
     sweep: usize,
     /// A bit per slot: its key has had an event since it was last written.
     changed: Vec<u64>,
+    /// A bit per slot: its key has had an event since [`Keys::evict`] last passed it.
+    recent: Vec<u64>,
+    /// Where [`Keys::evict`] goes on.
+    hand: usize,
 }
 
 /// A key in use.
@@ -32,7 +36,15 @@ struct KeySlot {
 
 impl Keys {
     pub fn new() -> Keys {
-        Keys { table: HashTable::new(), slots: Vec::new(), free: Vec::new(), sweep: 0, changed: Vec::new() }
+        Keys {
+            table: HashTable::new(),
+            slots: Vec::new(),
+            free: Vec::new(),
+            sweep: 0,
+            changed: Vec::new(),
+            recent: Vec::new(),
+            hand: 0,
+        }
     }
     /// Slots in use or free: all are below this.
     pub fn slots(&self) -> usize {
@@ -50,12 +62,19 @@ impl Keys {
         }
     }
 
-    /// The slot of a key that has an event at `time`.
+    /// The slot of a key that has an event at `time`; whether the key is new here.
     #[inline]
-    pub fn slot(&mut self, hash: u64, key: &[u8], time: i64) -> u32 {
-        let slot = self.find_or_insert(hash, key, time);
+    pub fn slot(&mut self, hash: u64, key: &[u8], time: i64) -> (u32, bool) {
+        let (slot, is_new) = self.find_or_insert(hash, key, time);
         self.changed[slot as usize / 64] |= 1 << (slot % 64);
-        slot
+        self.recent[slot as usize / 64] |= 1 << (slot % 64);
+        (slot, is_new)
+    }
+
+    /// The newest event of a slot's key is not before `time`.
+    pub fn not_before(&mut self, slot: u32, time: i64) {
+        let newest = &mut self.slots[slot as usize].newest;
+        *newest = (*newest).max(time);
     }
 
     /// Makes room for so many keys more.
@@ -87,9 +106,9 @@ impl Keys {
         }
     }
 
-    /// The slot of a key whose newest event is at `time` or later.
+    /// The slot of a key whose newest event is at `time` or later; whether the key is new here.
     #[inline]
-    pub fn find_or_insert(&mut self, hash: u64, key: &[u8], time: i64) -> u32 {
+    pub fn find_or_insert(&mut self, hash: u64, key: &[u8], time: i64) -> (u32, bool) {
         let slots = &mut self.slots;
         let found = self.table.entry(hash, |&(h, s)| h == hash && slots[s as usize].key.is(key), |&(h, _)| h);
         match found {
@@ -97,7 +116,7 @@ impl Keys {
                 let slot = entry.get().1;
                 let newest = &mut slots[slot as usize].newest;
                 *newest = (*newest).max(time);
-                slot
+                (slot, false)
             }
             Entry::Vacant(entry) => {
                 let new = KeySlot { key: Key::new(key), hash, newest: time };
@@ -110,12 +129,13 @@ impl Keys {
                         slots.push(new);
                         if slots.len() > self.changed.len() * 64 {
                             self.changed.push(0);
+                            self.recent.push(0);
                         }
                         slots.len() as u32 - 1
                     }
                 };
                 entry.insert((hash, slot));
-                slot
+                (slot, true)
             }
         }
     }
@@ -124,20 +144,51 @@ impl Keys {
     pub fn sweep(&mut self, look_at: usize, dead_at: i64, mut freed: impl FnMut(u32)) {
         for _ in 0..look_at.min(self.slots.len()) {
             self.sweep = (self.sweep + 1) % self.slots.len();
-            let slot = self.sweep as u32;
-            let state = &mut self.slots[self.sweep];
-            if state.newest > dead_at {
+            if self.slots[self.sweep].newest <= dead_at {
+                self.free(self.sweep);
+                freed(self.sweep as u32);
+            }
+        }
+    }
+
+    /// Frees the slots of `many` keys that have had no event for longest, about: the second-chance rule, with a bit per key in place
+    /// of its age (Corbató, 1968). `leave` is called before.
+    pub fn evict(&mut self, many: usize, mut leave: impl FnMut(KeyAt<'_>)) {
+        let mut left = many.min(self.active());
+        while left > 0 {
+            self.hand = (self.hand + 1) % self.slots.len();
+            let (word, bit) = (self.hand / 64, 1 << (self.hand % 64));
+            let state = &self.slots[self.hand];
+            if state.newest == i64::MAX {
                 continue;
             }
-            if let Ok(entry) = self.table.find_entry(state.hash, |&(_, s)| s == slot) {
-                entry.remove();
+            if self.recent[word] & bit != 0 {
+                self.recent[word] &= !bit;
+                continue;
             }
-            self.changed[self.sweep / 64] &= !(1 << (self.sweep % 64));
-            state.newest = i64::MAX;
-            state.key = Key::new(&[]);
-            self.free.push(slot);
-            freed(slot);
+            leave(KeyAt { slot: self.hand as u32, key: state.key.bytes(), newest: state.newest });
+            self.free(self.hand);
+            left -= 1;
         }
+    }
+
+    /// Frees the slot of a key, if it has one, and gives it.
+    pub fn remove(&mut self, hash: u64, key: &[u8]) -> Option<u32> {
+        let slots = &self.slots;
+        let (_, slot) = *self.table.find(hash, |&(h, s)| h == hash && slots[s as usize].key.is(key))?;
+        self.free(slot as usize);
+        Some(slot)
+    }
+
+    fn free(&mut self, slot: usize) {
+        let state = &mut self.slots[slot];
+        if let Ok(entry) = self.table.find_entry(state.hash, |&(_, s)| s as usize == slot) {
+            entry.remove();
+        }
+        self.changed[slot / 64] &= !(1 << (slot % 64));
+        state.newest = i64::MAX;
+        state.key = Key::new(&[]);
+        self.free.push(slot as u32);
     }
 
     pub fn bytes(&self) -> usize {

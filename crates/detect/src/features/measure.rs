@@ -175,6 +175,8 @@ pub trait Measure: Send {
     /// Reads back what was written of a slot, one writing after the other in the order in which they were made. Slots are
     /// below `slots`.
     fn load(&mut self, slots: usize, slot: u32, from: &mut Taker<'_>) -> Result<(), Damaged>;
+    /// The slot is not the one that was written: a writing of changes is of everything, until the next.
+    fn moved(&mut self, _slot: u32) {}
     /// All has been read back: nothing that was written before is missing.
     fn loaded(&mut self) {}
     /// Heap bytes held, about.

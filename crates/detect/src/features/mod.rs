@@ -6,11 +6,13 @@ mod keys;
 pub mod measure;
 pub mod measures;
 mod plan;
+mod shard;
 mod values;
 pub mod windows;
 
 pub use config::{GroupConfig, GroupConfigs, MeasureConfig, MeasureKind, MeasureSpec, WindowDefaults};
-pub use group::{Entry, Group, GroupOutput, OwnedInput, PlannedMeasure, Prepared, SHARDS, Shard};
+pub use group::{Group, GroupOutput, OwnedInput, PlannedMeasure, Prepared};
+pub use shard::{Entry, Evicted, SHARDS, Shard, keys_by_shard};
 pub use values::ids;
 
 use plan::{Make, plan_measure};

@@ -315,6 +315,10 @@ impl Measure for Windows {
         self.load_slot(slots, slot, from)
     }
 
+    fn moved(&mut self, slot: u32) {
+        self.slots[slot as usize].is_based = false;
+    }
+
     fn loaded(&mut self) {
         self.in_part = HashMap::new();
     }

@@ -7,9 +7,10 @@
 //!     payload
 //! ```
 //!
-//! A payload is what `Shard::save` or `Duplicates::save` writes.
+//! A payload is what `Shard::save` or `Duplicates::save` writes; that of keys that are gone, which come before all others, the keys.
 
 use ouzel_core::error::ResultExt;
+use ouzel_core::wire::put_bytes;
 use ouzel_core::{Error, Kind, Result};
 use std::fs::File;
 use std::io::{BufReader, Read, Write};
@@ -20,7 +21,7 @@ const HEADER_BYTES: usize = 1 + 4 + 8 + 8 + 4 + 4;
 /// Larger than any section that is written: a length beyond it is damage.
 const SECTION_BYTES_MAX: u64 = 1 << 40;
 
-/// Entries of one group, or ids that may have duplicates.
+/// Entries of one group, ids that may have duplicates, or keys that are gone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Section {
     pub kind: SectionKind,
@@ -28,11 +29,25 @@ pub struct Section {
     pub payload: Vec<u8>,
 }
 
+impl Section {
+    pub fn empty(kind: SectionKind) -> Section {
+        Section { kind, entries: 0, payload: Vec::new() }
+    }
+
+    /// Adds a key that is gone.
+    pub fn add_key(&mut self, key: &[u8]) {
+        put_bytes(key, &mut self.payload);
+        self.entries += 1;
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SectionKind {
     /// Keys of the group at this place in the pipeline.
     Keys(u32),
     Ids,
+    /// Keys of the group that have left memory: what files before this one say of them counts for nothing.
+    Gone(u32),
 }
 
 impl SectionKind {
@@ -40,12 +55,14 @@ impl SectionKind {
         match self {
             SectionKind::Keys(group) => (0, group),
             SectionKind::Ids => (1, 0),
+            SectionKind::Gone(group) => (2, group),
         }
     }
     fn of(code: u8, group: u32) -> Option<SectionKind> {
         match code {
             0 => Some(SectionKind::Keys(group)),
             1 => Some(SectionKind::Ids),
+            2 => Some(SectionKind::Gone(group)),
             _ => None,
         }
     }

@@ -6,7 +6,9 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// Of this version and all before it.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
+/// What the first version can read too: no key has ever left memory.
+const FORMAT_WITHOUT_RUNS: u32 = 1;
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Manifest {
@@ -15,6 +17,9 @@ pub struct Manifest {
     pub pipeline: String,
     /// Whose writing it is: a process that opens the state takes the next one.
     pub epoch: u64,
+    /// Of the process that opened the state: two may take one epoch, and one of them is to find that the commit is not its own.
+    #[serde(default)]
+    pub process: String,
     /// Its own number.
     pub commit: u64,
     /// How often the pipeline has started anew: part of every id.
@@ -43,8 +48,17 @@ pub struct Manifest {
     pub ids_dead_at: i64,
     /// Oldest first.
     pub files: Vec<StateFile>,
+    /// Runs of keys that have left memory, oldest first.
+    #[serde(default)]
+    pub cold: Vec<ColdFile>,
+    /// Of the hash that runs are sorted by; 0 as long as no key may leave.
+    #[serde(default)]
+    pub seed: u64,
     pub sinks: Vec<SinkState>,
     pub journal: JournalLengths,
+    /// Objects that what was set aside lies in, in order, where state is on an object store.
+    #[serde(default)]
+    pub journal_parts: Vec<JournalPart>,
     /// Of all runs of this generation, up to here.
     pub totals: PipelineSummary,
 }
@@ -54,6 +68,15 @@ pub struct StateFile {
     pub name: String,
     pub bytes: u64,
     /// Keys and ids in it, of which newer files may say something newer.
+    pub entries: u64,
+}
+
+/// A run of keys of one group.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ColdFile {
+    pub group: u32,
+    pub name: String,
+    pub bytes: u64,
     pub entries: u64,
 }
 
@@ -74,9 +97,34 @@ pub struct JournalLengths {
     pub dead_letters: u64,
 }
 
+/// A stretch of what was set aside.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JournalPart {
+    /// Of dead letters, not of what is quarantined.
+    pub dead: bool,
+    pub name: String,
+    pub bytes: u64,
+}
+
 impl Manifest {
     pub fn file_name(&self) -> String {
         format!("{:012}.manifest", self.commit)
+    }
+
+    /// The version it is of.
+    pub fn format(&self) -> u32 {
+        if self.seed == 0 { FORMAT_WITHOUT_RUNS } else { FORMAT }
+    }
+
+    /// Files of state that it names, and their sizes.
+    pub fn state_files(&self) -> impl Iterator<Item = (&str, u64)> {
+        let files = self.files.iter().map(|f| (f.name.as_str(), f.bytes));
+        files.chain(self.cold.iter().map(|f| (f.name.as_str(), f.bytes)))
+    }
+
+    /// All that it names.
+    pub fn file_names(&self) -> impl Iterator<Item = &str> {
+        self.state_files().map(|(name, _)| name).chain(self.journal_parts.iter().map(|part| part.name.as_str()))
     }
 
     pub fn encode(&self) -> Result<Vec<u8>> {

@@ -6,7 +6,8 @@ use crate::fault;
 use crate::plan::Plan;
 use ouzel_core::wire::{Damaged, Taker, Wire};
 use ouzel_core::{Error, Kind, Result};
-use ouzel_detect::features::{SHARDS, Shard};
+use ouzel_detect::features::{Entry, SHARDS, Shard, keys_by_shard};
+use std::collections::BTreeSet;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
@@ -15,6 +16,8 @@ pub struct Merge {
     folder: PathBuf,
     name: String,
     of: Vec<StateFile>,
+    /// They are all that is older than some file: keys that are gone need not be told any more.
+    from_first: bool,
     /// By group: a key without an event after this is forgotten.
     dead_at: Vec<i64>,
     ids_dead_at: i64,
@@ -34,24 +37,31 @@ const SECTION_BYTES: usize = 4 << 20;
 /// memory stays small.
 const ONE_PASS_BYTES: u64 = 16 << 20;
 
+/// Which files are to be merged, the oldest first, if there are more than `max`: from here on, back to the first that is larger
+/// than all after it, so that what is written again and again stays in proportion to what comes.
+pub(super) fn tier(bytes: &[u64], max: usize) -> Option<usize> {
+    if bytes.len() <= max {
+        return None;
+    }
+    let mut from = bytes.len() - 1;
+    let mut sum = bytes[from];
+    while from > 0 && (bytes[from - 1] <= sum || bytes.len() - from < max.div_ceil(2)) {
+        from -= 1;
+        sum += bytes[from];
+    }
+    Some(from)
+}
+
 impl Merge {
-    /// What is to be merged of a commit's files, if they are many: the newest, back to the first that is larger than all after
-    /// it, so that what is written again and again stays in proportion to what comes.
+    /// What is to be merged of a commit's files, if they are many.
     pub fn due(folder: &Path, manifest: &Manifest, epoch: u64) -> Option<Merge> {
         let files = &manifest.files;
-        if files.len() <= FILES_MAX {
-            return None;
-        }
-        let mut from = files.len() - 1;
-        let mut bytes = files[from].bytes;
-        while from > 0 && (files[from - 1].bytes <= bytes || files.len() - from < FILES_MAX / 2) {
-            from -= 1;
-            bytes += files[from].bytes;
-        }
+        let from = tier(&files.iter().map(|f| f.bytes).collect::<Vec<_>>(), FILES_MAX)?;
         Some(Merge {
             folder: folder.to_path_buf(),
             name: format!("{:012}-{epoch}.merged", manifest.commit),
             of: files[from..].to_vec(),
+            from_first: from == 0,
             dead_at: manifest.dead_at.clone(),
             ids_dead_at: manifest.ids_dead_at,
         })
@@ -74,6 +84,7 @@ impl Merge {
 
     fn pass(&self, plan: &Plan, shards: Range<usize>, ids: bool, out: &mut Out) -> Result<()> {
         let mut groups: Vec<Vec<_>> = plan.groups.iter().map(|g| shards.clone().map(|_| g.group.shard()).collect()).collect();
+        let mut all_gone: Vec<BTreeSet<Vec<u8>>> = plan.groups.iter().map(|_| BTreeSet::new()).collect();
         for file in &self.of {
             let damaged = |_: Damaged| Error::new(Kind::Data, format!("`{}` cannot be read", file.name));
             let mut sections = Sections::open(&self.folder.join(&file.name), file.bytes)?;
@@ -82,17 +93,30 @@ impl Merge {
                     SectionKind::Ids if ids => out.write(self.living(&section.payload).map_err(damaged)?)?,
                     SectionKind::Ids => {}
                     SectionKind::Keys(group) => {
-                        let Some((plan, into)) = plan.groups.get(group as usize).zip(groups.get_mut(group as usize)) else {
-                            continue;
-                        };
+                        let Some(into) = groups.get_mut(group as usize) else { continue };
                         let dead_at = self.dead_at.get(group as usize).copied().unwrap_or(i64::MIN);
-                        let found = plan.group.find(Taker(&section.payload)).map_err(damaged)?;
+                        let found = Entry::by_shard(Taker(&section.payload)).map_err(damaged)?;
                         for (shard, into) in shards.clone().zip(into) {
-                            plan.group.load(into, &found[shard], dead_at).map_err(damaged)?;
+                            into.load(&found[shard], dead_at).map_err(damaged)?;
+                        }
+                    }
+                    SectionKind::Gone(group) => {
+                        let Some(from) = groups.get_mut(group as usize) else { continue };
+                        let gone = keys_by_shard(Taker(&section.payload)).map_err(damaged)?;
+                        for (shard, from) in shards.clone().zip(from) {
+                            from.remove(&gone[shard]);
+                            if !self.from_first {
+                                all_gone[group as usize].extend(gone[shard].iter().map(|key| key.to_vec()));
+                            }
                         }
                     }
                 }
             }
+        }
+        for (group, gone) in all_gone.into_iter().enumerate() {
+            let mut section = Section::empty(SectionKind::Gone(group as u32));
+            gone.iter().for_each(|key| section.add_key(key));
+            out.write(section)?;
         }
         for (group, shards) in groups.into_iter().enumerate() {
             for mut shard in shards {

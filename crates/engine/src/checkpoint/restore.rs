@@ -1,11 +1,12 @@
 //! From the files of a commit to state in memory, on all cores.
 
+use super::Cold;
 use super::files::{Section, SectionKind, Sections};
 use super::manifest::Manifest;
 use crate::plan::Plan;
 use ouzel_core::wire::{Damaged, Taker};
 use ouzel_core::{Error, Kind, Result};
-use ouzel_detect::features::{Entry, SHARDS, Shard};
+use ouzel_detect::features::{Entry, SHARDS, Shard, keys_by_shard};
 use ouzel_detect::partition::{Duplicates, EventClock};
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -16,6 +17,7 @@ pub struct Restored {
     /// By group.
     pub shards: Vec<Vec<Shard>>,
     pub clock: EventClock,
+    pub cold: Cold,
 }
 
 /// Bytes of sections that are taken apart together.
@@ -34,8 +36,9 @@ pub fn restore(
     let clock = from_hex(&manifest.clock)
         .and_then(|bytes| Taker(&bytes).take().ok())
         .ok_or_else(|| Error::new(Kind::Data, format!("the clock in `{}` cannot be read", manifest.file_name())))?;
-    let mut restored =
-        Restored { shards: plan.groups.iter().map(|g| (0..SHARDS).map(|_| g.group.shard()).collect()).collect(), clock };
+    let cold = Cold::open(folder, manifest, plan.groups.len())?;
+    let shards = plan.groups.iter().map(|g| (0..SHARDS).map(|_| g.group.shard()).collect()).collect();
+    let mut restored = Restored { shards, clock, cold };
     for file in &manifest.files {
         let damaged = |_: Damaged| Error::new(Kind::Data, format!("`{}` cannot be read", folder.join(&file.name).display()));
         let mut sections = Sections::open(&folder.join(&file.name), file.bytes)?;
@@ -48,16 +51,20 @@ pub fn restore(
                     duplicates.load(Taker(&section.payload), restored.clock.now()).map_err(damaged)?;
                 }
             }
-            for (at, group) in plan.groups.iter().enumerate() {
+            for (at, shards) in restored.shards.iter_mut().enumerate() {
+                for section in batch.iter().filter(|s| s.kind == SectionKind::Gone(at as u32)) {
+                    let gone = keys_by_shard(Taker(&section.payload)).map_err(damaged)?;
+                    shards.iter_mut().zip(gone).for_each(|(shard, gone)| shard.remove(&gone));
+                }
                 let dead_at = manifest.dead_at.get(at).copied().unwrap_or(i64::MIN);
                 let payloads: Vec<&[u8]> =
                     batch.iter().filter(|s| s.kind == SectionKind::Keys(at as u32)).map(|s| s.payload.as_slice()).collect();
                 let found: Vec<[Vec<Entry<'_>>; SHARDS]> =
-                    on_all(threads, payloads.len(), |i| group.group.find(Taker(payloads[i]))).map_err(damaged)?;
-                let shards: Vec<Mutex<&mut Shard>> = restored.shards[at].iter_mut().map(Mutex::new).collect();
+                    on_all(threads, payloads.len(), |i| Entry::by_shard(Taker(payloads[i]))).map_err(damaged)?;
+                let shards: Vec<Mutex<&mut Shard>> = shards.iter_mut().map(Mutex::new).collect();
                 on_all(threads, SHARDS, |shard| {
                     let mut into = shards[shard].lock().unwrap_or_else(PoisonError::into_inner);
-                    found.iter().try_for_each(|found| group.group.load(&mut into, &found[shard], dead_at))
+                    found.iter().try_for_each(|found| into.load(&found[shard], dead_at))
                 })
                 .map_err(damaged)?;
             }

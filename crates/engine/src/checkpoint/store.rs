@@ -1,9 +1,12 @@
 //! The folder of a pipeline's state: who holds it, which commits there are, making the next one.
 
+use super::cold::{Cold, ColdMerge, ColdMerged, NewRun, Run};
 use super::files::{Section, Writer};
-use super::manifest::{FORMAT, Manifest, StateFile};
+use super::manifest::{ColdFile, Manifest, StateFile};
 use super::merge::{Merge, Merged};
+use super::mirror::Mirror;
 use crate::fault;
+use crate::plan::Plan;
 use ouzel_connect::sinks::sync_folder;
 use ouzel_core::clock::Stopwatch;
 use ouzel_core::error::ResultExt;
@@ -24,6 +27,9 @@ pub struct Store {
     /// Released when it is closed.
     _lock: File,
     epoch: u64,
+    process: String,
+    /// The folder is a copy of this.
+    mirror: Option<Mirror>,
     /// Number of the last commit.
     commit: u64,
     /// Oldest first; which of their files are still needed follows from them.
@@ -37,9 +43,40 @@ enum Merging {
     #[default]
     Idle,
     UnderWay,
-    Done(Merged),
+    Done(Made),
     /// No other is tried: more files only take longer to read.
     Failed,
+}
+
+/// A merge that should be made.
+pub struct Due {
+    what: What,
+    folder: PathBuf,
+    mirror: Option<Mirror>,
+}
+
+enum What {
+    Files(Merge),
+    Runs(ColdMerge),
+}
+
+impl Due {
+    pub fn run(self, plan: &Plan) -> Result<Made> {
+        let (name, bytes, made) = match self.what {
+            What::Files(merge) => merge.run(plan).map(|m| (m.file.name.clone(), m.file.bytes, Made::File(m)))?,
+            What::Runs(merge) => merge.run().map(|m| (m.file.name.clone(), m.file.bytes, Made::Run(m)))?,
+        };
+        if let Some(mirror) = &self.mirror {
+            mirror.upload(&name, &self.folder.join(&name), 0, bytes)?;
+        }
+        Ok(made)
+    }
+}
+
+/// A merge that has been made.
+pub enum Made {
+    File(Merged),
+    Run(ColdMerged),
 }
 
 /// A store and what it holds.
@@ -54,13 +91,16 @@ pub struct Opened {
 impl Store {
     /// `project` and `pipeline`: whose state it is to be. `take_over`: pass over whoever holds it.
     /// [`Kind::Conflict`]: another process holds it. [`Kind::Changed`]: it is of a newer version or of another project.
-    pub fn open(folder: &Path, project: &str, pipeline: &str, take_over: bool) -> Result<Opened> {
+    pub fn open(folder: &Path, project: &str, pipeline: &str, take_over: bool, mirror: Option<Mirror>) -> Result<Opened> {
         fs::create_dir_all(folder).doing(|| format!("making the folder `{}`", folder.display()))?;
         for parent in folder.ancestors().skip(1).take(2).filter(|parent| !parent.as_os_str().is_empty()) {
             // They may be new as well; or old, and of someone who lets us through but not read.
             let _ = sync_folder(parent);
         }
         let lock = lock(folder, take_over)?;
+        if let Some(mirror) = &mirror {
+            mirror.pull(folder)?;
+        }
         let (mut commits, mut damaged) = (Vec::new(), Vec::new());
         let mut newest = 0;
         for (number, path) in manifests(folder)?.into_iter().rev() {
@@ -92,6 +132,8 @@ impl Store {
             pipeline: pipeline.into(),
             _lock: lock,
             epoch,
+            process: format!("{:016x}", Cold::new_seed()),
+            mirror,
             commit: newest,
             kept,
             merging: Merging::Idle,
@@ -103,11 +145,20 @@ impl Store {
         &self.folder
     }
 
-    /// Makes a commit of the sections and of what the manifest says besides; `manifest.files` are those it builds on.
-    /// [`Kind::Conflict`]: another process has taken over.
-    pub fn commit(&mut self, mut manifest: Manifest, sections: &[Section]) -> Result<Manifest> {
-        self.take_merged(&mut manifest);
+    /// Makes a commit of the sections, of the keys that leave and of what the manifest says besides; `manifest.files` are those it builds
+    /// on. [`Kind::Conflict`]: another process has taken over.
+    pub fn commit(&mut self, mut manifest: Manifest, sections: &[Section], leaving: &[NewRun], cold: &Cold) -> Result<Manifest> {
+        self.take_merged(&mut manifest, cold);
         let commit = self.commit + 1;
+        (manifest.format, manifest.epoch, manifest.commit) = (manifest.format(), self.epoch, commit);
+        (manifest.project, manifest.pipeline) = (self.project.clone(), self.pipeline.clone());
+        manifest.process = self.process.clone();
+        let mut new = Vec::new();
+        for NewRun { group, run } in leaving {
+            let file = self.write_run(format!("{commit:012}-{}-{group}.cold", self.epoch), *group, run)?;
+            new.push((file.name.clone(), file.bytes));
+            manifest.cold.push(file);
+        }
         if sections.iter().any(|s| s.entries > 0) {
             let name = format!("{commit:012}-{}.delta", self.epoch);
             let mut writer = Writer::create(&self.folder.join(&name))?;
@@ -116,11 +167,16 @@ impl Store {
             }
             fault::point("delta-written");
             let bytes = writer.sync()?;
+            new.push((name.clone(), bytes));
             manifest.files.push(StateFile { name, bytes, entries: sections.iter().map(|s| s.entries).sum() });
         }
         fault::point("delta-synced");
-        (manifest.format, manifest.epoch, manifest.commit) = (FORMAT, self.epoch, commit);
-        (manifest.project, manifest.pipeline) = (self.project.clone(), self.pipeline.clone());
+        if let Some(mirror) = &self.mirror {
+            mirror.push(&self.folder, &mut manifest, &new)?;
+            if !mirror.commit(&manifest)? {
+                return Err(self.taken_over());
+            }
+        }
         if !self.create(&manifest)? {
             return Err(self.taken_over());
         }
@@ -131,24 +187,42 @@ impl Store {
         Ok(manifest)
     }
 
+    fn write_run(&self, name: String, group: u32, run: &Run) -> Result<ColdFile> {
+        let path = self.folder.join(&name);
+        let doing = || format!("writing `{}`", path.display());
+        let image = run.image().ok_or_else(|| Error::internal("a run was written twice"))?;
+        let mut file = File::options().create(true).read(true).write(true).truncate(true).open(&path).doing(doing)?;
+        file.write_all(&image).doing(doing)?;
+        fault::point("cold-written");
+        file.sync_data().doing(doing)?;
+        run.settle(file);
+        Ok(ColdFile { group, name, bytes: image.len() as u64, entries: run.entries })
+    }
+
     /// [`Kind::Conflict`]: another process has taken over.
     pub fn check_held(&self) -> Result<()> {
         let next = Manifest { commit: self.commit + 1, ..Manifest::default() }.file_name();
-        if self.folder.join(next).exists() { Err(self.taken_over()) } else { Ok(()) }
+        let is_taken = match &self.mirror {
+            Some(mirror) => mirror.read(&next)?.is_some(),
+            None => self.folder.join(next).exists(),
+        };
+        if is_taken { Err(self.taken_over()) } else { Ok(()) }
     }
 
     fn taken_over(&self) -> Error {
         let message = format!(
             "another process has taken over the state in `{}`: this one stops, what it did since its last commit is undone",
-            self.folder.display()
+            self.mirror.as_ref().map_or_else(|| self.folder.display().to_string(), |mirror| mirror.location.clone())
         );
         Error::new(Kind::Conflict, message)
     }
 
     /// A merge that should be made of what the last commit names; its result is for [`Store::merged`].
-    pub fn merge_due(&mut self) -> Option<Merge> {
-        let Merging::Idle = self.merging else { return None };
-        let due = self.kept.last().and_then(|manifest| Merge::due(&self.folder, manifest, self.epoch));
+    pub fn merge_due(&mut self, cold: &Cold) -> Option<Due> {
+        let (Merging::Idle, Some(last)) = (&self.merging, self.kept.last()) else { return None };
+        let files = || Merge::due(&self.folder, last, self.epoch).map(What::Files);
+        let due = cold.merge_due(&self.folder, last, self.epoch).map(What::Runs).or_else(files);
+        let due = due.map(|what| Due { what, folder: self.folder.clone(), mirror: self.mirror.clone() });
         if due.is_some() {
             self.merging = Merging::UnderWay;
         }
@@ -156,16 +230,27 @@ impl Store {
     }
 
     /// The next commit names the merged file in place of those it was made of.
-    pub fn merged(&mut self, result: Result<Merged>) {
+    pub fn merged(&mut self, result: Result<Made>) {
         self.merging = result.map_or(Merging::Failed, Merging::Done);
     }
 
-    fn take_merged(&mut self, manifest: &mut Manifest) {
+    fn take_merged(&mut self, manifest: &mut Manifest, cold: &Cold) {
         let Merging::Done(_) = self.merging else { return };
-        if let Merging::Done(merged) = std::mem::take(&mut self.merging)
-            && let Some(at) = manifest.files.iter().position(|file| merged.of.first() == Some(&file.name))
-        {
-            manifest.files.splice(at..at + merged.of.len(), [merged.file]);
+        match std::mem::take(&mut self.merging) {
+            Merging::Done(Made::File(merged)) => {
+                if let Some(at) = manifest.files.iter().position(|file| merged.of.first() == Some(&file.name)) {
+                    manifest.files.splice(at..at + merged.of.len(), [merged.file]);
+                }
+            }
+            Merging::Done(Made::Run(merged)) => {
+                cold.replace(&merged);
+                if let Some(at) = manifest.cold.iter().position(|file| merged.of.first() == Some(&file.name)) {
+                    // Those of other groups lie between.
+                    manifest.cold[at] = merged.file;
+                    manifest.cold.retain(|file| !merged.of.contains(&file.name));
+                }
+            }
+            Merging::Idle | Merging::UnderWay | Merging::Failed => {}
         }
     }
 
@@ -199,11 +284,17 @@ impl Store {
             return;
         }
         let removed: Vec<Manifest> = self.kept.drain(..old).collect();
-        let needed: BTreeSet<&str> = self.kept.iter().flat_map(|m| &m.files).map(|f| f.name.as_str()).collect();
+        let needed: BTreeSet<&str> = self.kept.iter().flat_map(Manifest::file_names).collect();
+        if let Some(mirror) = &self.mirror {
+            let manifests: Vec<String> = removed.iter().map(Manifest::file_name).collect();
+            mirror.remove(manifests.iter().map(String::as_str));
+            let files: BTreeSet<&str> = removed.iter().flat_map(Manifest::file_names).collect();
+            mirror.remove(files.difference(&needed).copied());
+        }
         for manifest in &removed {
             let _ = fs::remove_file(self.folder.join(manifest.file_name()));
-            for file in manifest.files.iter().filter(|f| !needed.contains(f.name.as_str())) {
-                let _ = fs::remove_file(self.folder.join(&file.name));
+            for name in manifest.file_names().filter(|name| !needed.contains(name)) {
+                let _ = fs::remove_file(self.folder.join(name));
             }
         }
         fault::point("files-removed");
@@ -212,22 +303,32 @@ impl Store {
     /// Removes what a process that was killed left behind: files that no commit names.
     pub fn sweep(&self) -> Result<()> {
         let needed: BTreeSet<String> =
-            self.kept.iter().flat_map(|m| m.files.iter().map(|f| f.name.clone()).chain([m.file_name()])).collect();
+            self.kept.iter().flat_map(|m| m.file_names().map(str::to_string).chain([m.file_name()])).collect();
         for entry in fs::read_dir(&self.folder).doing(|| format!("reading `{}`", self.folder.display()))?.flatten() {
             let name = entry.file_name().to_string_lossy().into_owned();
-            let ours = [".delta", ".merged", ".new"].iter().any(|end| name.ends_with(end));
-            if ours && !needed.contains(&name) {
+            if (self.left(&name) || name.ends_with(".new")) && !needed.contains(&name) {
                 let _ = fs::remove_file(entry.path());
             }
         }
+        if let Some(mirror) = &self.mirror {
+            let there = mirror.list()?;
+            mirror.remove(there.keys().filter(|name| self.left(name) && !needed.contains(*name)).map(String::as_str));
+        }
         Ok(())
+    }
+
+    /// Whether a file is of an epoch before this one: whoever came after us may just be writing.
+    fn left(&self, name: &str) -> bool {
+        let is_state = [".delta", ".merged", ".cold", ".part"].iter().any(|end| name.ends_with(end));
+        let epoch = name.split(['-', '.']).nth(1).and_then(|epoch| epoch.parse::<u64>().ok());
+        is_state && epoch.is_none_or(|epoch| epoch < self.epoch)
     }
 }
 
 /// The newest sound commit of a folder of state, which a process may be working on, and who that is.
-pub fn peek(folder: &Path) -> Result<Peeked> {
-    let mut commit = None;
-    if folder.is_dir() {
+pub fn peek(folder: &Path, mirror: Option<&Mirror>) -> Result<Peeked> {
+    let mut commit = mirror.map(Mirror::newest).transpose()?.flatten();
+    if mirror.is_none() && folder.is_dir() {
         for (_, path) in manifests(folder)?.into_iter().rev() {
             // One that is damaged, or was removed meanwhile.
             if let Some(manifest) = fs::read(&path).ok().and_then(|bytes| Manifest::decode(&bytes).ok()) {
@@ -245,6 +346,16 @@ pub fn peek(folder: &Path) -> Result<Peeked> {
         Ok(()) | Err(fs::TryLockError::Error(_)) => None,
     });
     Ok(Peeked { commit, held_by })
+}
+
+/// Makes a folder what its object store has, unless a run works with it: then it is.
+pub fn refresh(folder: &Path, mirror: &Mirror) -> Result<()> {
+    fs::create_dir_all(folder).doing(|| format!("making the folder `{}`", folder.display()))?;
+    match lock(folder, false) {
+        Ok(_lock) => mirror.pull(folder),
+        Err(e) if e.kind == Kind::Conflict => Ok(()),
+        Err(e) => Err(e),
+    }
 }
 
 /// What others see of a pipeline's state.

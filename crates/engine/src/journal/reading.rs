@@ -4,6 +4,7 @@
 //! commits, and what they count stays counted.
 
 use super::Fate;
+use crate::checkpoint::{self, Mirror};
 use ouzel_core::error::{Result, ResultExt};
 use ouzel_core::{Error, Kind};
 use serde_json::Value;
@@ -17,6 +18,8 @@ pub struct Journaled {
     path: PathBuf,
     settled_path: PathBuf,
     settled: HashSet<String>,
+    /// Where what is settled is kept too.
+    mirror: Option<Mirror>,
 }
 
 /// One of them. As it stands in the journal: id, origin, position, reason, raw bytes.
@@ -31,8 +34,11 @@ pub struct Entry {
 }
 
 impl Journaled {
-    /// `folder`: of the pipeline's state.
-    pub fn open(folder: &Path, fate: Fate) -> Result<Journaled> {
+    /// `folder`: of the pipeline's state. `mirror`: which is a copy of that.
+    pub fn open(folder: &Path, fate: Fate, mirror: Option<Mirror>) -> Result<Journaled> {
+        if let Some(mirror) = &mirror {
+            checkpoint::refresh(folder, mirror)?;
+        }
         let path = folder.join(fate.file());
         let settled_path = path.with_extension("settled");
         let settled = match std::fs::read_to_string(&settled_path) {
@@ -40,7 +46,7 @@ impl Journaled {
             Err(e) if e.kind() == ErrorKind::NotFound => HashSet::new(),
             Err(e) => return Err(e).doing(|| format!("reading `{}`", settled_path.display())),
         };
-        Ok(Journaled { path, settled_path, settled })
+        Ok(Journaled { path, settled_path, settled, mirror })
     }
 
     /// Those not settled, in the order in which they came. What a run is just writing is not there yet.
@@ -61,6 +67,10 @@ impl Journaled {
         let lines: String = ids.iter().map(|id| format!("{id}\n")).collect();
         file.write_all(lines.as_bytes()).and_then(|()| file.sync_all()).doing(doing)?;
         self.settled.extend(ids.iter().cloned());
+        if let (Some(mirror), Some(name)) = (&self.mirror, self.settled_path.file_name()) {
+            let bytes = file.metadata().doing(doing)?.len();
+            mirror.upload(&name.to_string_lossy(), &self.settled_path, 0, bytes)?;
+        }
         Ok(())
     }
 
@@ -123,7 +133,7 @@ mod tests {
             journal.write(&SetAside { fate: Fate::DeadLettered, id, origin, reason: "why".into(), raw }).expect("is written");
         }
         journal.close().expect("closes");
-        let mut journaled = Journaled::open(folder.path(), Fate::DeadLettered).expect("opens");
+        let mut journaled = Journaled::open(folder.path(), Fate::DeadLettered, None).expect("opens");
         let all: Vec<Entry> = journaled.entries().expect("readable").collect();
         assert_eq!(all.iter().map(|e| e.raw_bytes).collect::<Vec<_>>(), [3, 5, 1 << 17]);
         let to = folder.path().join("again");
@@ -134,8 +144,8 @@ mod tests {
         let left = |journaled: &Journaled| journaled.entries().expect("readable").map(|e| e.id).collect::<Vec<_>>();
         assert_eq!(left(&journaled), ["p.0.0.2.0"]);
         journaled.settle(&["p.0.0.2.0".into()]).expect("is written");
-        assert!(left(&Journaled::open(folder.path(), Fate::DeadLettered).expect("opens")).is_empty());
-        assert!(left(&Journaled::open(folder.path(), Fate::Quarantined).expect("opens")).is_empty());
+        assert!(left(&Journaled::open(folder.path(), Fate::DeadLettered, None).expect("opens")).is_empty());
+        assert!(left(&Journaled::open(folder.path(), Fate::Quarantined, None).expect("opens")).is_empty());
     }
 
     #[test]
@@ -153,7 +163,7 @@ mod tests {
         successor.write(&aside(b"mine")).expect("is written");
         assert_eq!(sleeper.write(&aside(b"late")).expect_err("is fenced off").kind, Kind::Conflict);
         successor.close().expect("closes");
-        let left: Vec<String> = Journaled::open(folder.path(), Fate::Quarantined)
+        let left: Vec<String> = Journaled::open(folder.path(), Fate::Quarantined, None)
             .expect("opens")
             .entries()
             .expect("readable")

@@ -3,9 +3,12 @@
 //! One batch carries the commit. Behind it no batch enters the groups before all threads together have written down what has changed
 //! in them: one cut through the log. Everything else (syncing, the commit itself, publishing) is done by a thread of its own.
 
+use super::memory::{Memory, Weight};
 use super::worker::dead_letter_refused;
 use super::{Running, Writing};
-use crate::checkpoint::{JournalLengths, Manifest, Merge, Merged, Section, SectionKind, SinkState, Store, to_hex};
+use crate::checkpoint::{
+    Cold, Due, JournalLengths, Leaving, Made, Manifest, NewRun, Section, SectionKind, SinkState, Store, to_hex,
+};
 use crate::fault;
 use crate::summary::PipelineSummary;
 use ouzel_core::clock::Stopwatch;
@@ -27,6 +30,9 @@ pub(super) struct Lasting {
     pub requests: Mutex<Option<SyncSender<Request>>>,
     pub cut: Cut,
     pub pace: Pace,
+    /// Keys that are not in memory.
+    pub cold: Cold,
+    pub memory: Memory,
     pub made: AtomicU64,
 }
 
@@ -36,7 +42,7 @@ pub(super) struct Request {
     /// Makes what the source has given last.
     pub settle: Option<Job>,
     pub partition: PartitionState,
-    pub sections: Vec<Section>,
+    pub changes: Changes,
     pub sinks: Vec<Prepared>,
     pub journal: (JournalLengths, Vec<File>),
     pub totals: PipelineSummary,
@@ -98,8 +104,8 @@ impl Pace {
     }
 
     /// Whether a commit is to begin. Asked of one batch at a time.
-    pub fn is_due(&self, failed: impl Fn() -> bool) -> bool {
-        while self.each_batch && self.under_way.load(Relaxed) && !failed() {
+    pub fn is_due(&self, memory: &Memory, failed: impl Fn() -> bool) -> bool {
+        while (self.each_batch || memory.is_overfull()) && self.under_way.load(Relaxed) && !failed() {
             std::thread::sleep(std::time::Duration::from_micros(50));
         }
         if self.under_way.load(Relaxed) || failed() {
@@ -107,7 +113,7 @@ impl Pace {
         }
         let at_first = FIRST_WORK_US << self.begun.load(Relaxed).min(10);
         let work = (self.cost.load(Relaxed) * WORK_PER_CUT).clamp(at_first.min(WORK_US), WORK_US_MAX) * self.threads;
-        self.each_batch || self.busy.load(Relaxed) >= work || self.since().seconds() >= WAIT_S
+        self.each_batch || memory.is_full() || self.busy.load(Relaxed) >= work || self.since().seconds() >= WAIT_S
     }
 
     /// A commit begins.
@@ -139,8 +145,27 @@ struct Work {
     may_begin: bool,
     next: usize,
     done: usize,
-    sections: Vec<Section>,
+    saved: Vec<Saved>,
+    /// Of all shards, once all are done.
+    changes: Changes,
     broken: bool,
+}
+
+/// What a shard has written down.
+struct Saved {
+    group: usize,
+    keys: Section,
+    gone: Section,
+    leaving: Leaving,
+    weight: Weight,
+}
+
+/// What has changed in the groups since the last cut.
+#[derive(Default)]
+pub(super) struct Changes {
+    /// Keys that are gone come first.
+    pub sections: Vec<Section>,
+    pub leaving: Vec<NewRun>,
 }
 
 impl Cut {
@@ -168,17 +193,16 @@ impl Cut {
     }
 
     /// Called when the batch that carries the commit has left the groups; gives their state.
-    pub fn take(&self, running: &Running<'_>) -> Result<Vec<Section>> {
+    pub fn take(&self, running: &Running<'_>) -> Result<Changes> {
         let mut work = self.lock();
         work.may_begin = true;
         self.moved.notify_all();
         self.help(work, running)?;
-        let sections = std::mem::take(&mut self.lock().sections);
-        Ok(sections)
+        Ok(std::mem::take(&mut self.lock().changes))
     }
 
     /// All threads are done: gives the groups' state, with some threads of its own.
-    pub fn last(&self, running: &Running<'_>, threads: usize) -> Result<Vec<Section>> {
+    pub fn last(&self, running: &Running<'_>, threads: usize) -> Result<Changes> {
         self.announce(u64::MAX - 1);
         self.lock().may_begin = true;
         std::thread::scope(|scope| {
@@ -187,10 +211,11 @@ impl Cut {
             }
             self.help(self.lock(), running)
         })?;
-        Ok(std::mem::take(&mut self.lock().sections))
+        Ok(std::mem::take(&mut self.lock().changes))
     }
 
     fn help<'a>(&'a self, mut work: MutexGuard<'a, Work>, running: &Running<'_>) -> Result<()> {
+        let Some(lasting) = &running.lasting else { return Ok(()) };
         let shards: Vec<_> =
             running.groups.iter().enumerate().flat_map(|(g, shards)| shards.iter().map(move |s| (g, s))).collect();
         let mine = work.number;
@@ -198,11 +223,26 @@ impl Cut {
             let (group, shard) = shards[work.next];
             work.next += 1;
             drop(work);
-            let mut payload = Vec::new();
-            let entries = shard.visit(|shard| shard.save(&mut payload));
+            let saved = shard.visit(|shard| {
+                let (leaving, gone) = lasting.memory.relieve(group, shard, &lasting.cold);
+                let mut keys = Section::empty(SectionKind::Keys(group as u32));
+                keys.entries = shard.save(&mut keys.payload);
+                Saved { group, keys, gone, leaving, weight: lasting.memory.weight(shard) }
+            });
             work = self.lock();
-            work.sections.push(Section { kind: SectionKind::Keys(group as u32), entries, payload });
+            work.saved.push(saved);
             work.done += 1;
+            if work.done == shards.len() {
+                let saved = std::mem::take(&mut work.saved);
+                match lasting.gather(saved, running.groups.len()) {
+                    Ok(changes) => work.changes = changes,
+                    Err(e) => {
+                        work.broken = true;
+                        self.moved.notify_all();
+                        return Err(e);
+                    }
+                }
+            }
         }
         if work.done == shards.len() {
             self.behind.store(u64::MAX, Relaxed);
@@ -225,6 +265,23 @@ impl Cut {
 }
 
 impl Lasting {
+    /// Nothing moves: keys that leave are found in their runs from here on.
+    fn gather(&self, saved: Vec<Saved>, groups: usize) -> Result<Changes> {
+        let mut leaving: Vec<Vec<Leaving>> = (0..groups).map(|_| Vec::new()).collect();
+        let mut weights = vec![Weight::default(); groups];
+        let (mut sections, mut keys) = (Vec::new(), Vec::new());
+        for saved in saved {
+            leaving[saved.group].push(saved.leaving);
+            weights[saved.group].add(saved.weight);
+            sections.push(saved.gone);
+            keys.push(saved.keys);
+        }
+        sections.append(&mut keys);
+        self.memory.weigh(&weights);
+        let runs = leaving.iter().enumerate().map(|(group, leaving)| self.cold.leave(group, leaving));
+        Ok(Changes { leaving: runs.collect::<Result<Vec<_>>>()?.into_iter().flatten().collect(), sections })
+    }
+
     /// Sends a commit on its way. The output's turn is held: commits come in log order.
     pub fn request(&self, request: Request) {
         if let Some(requests) = self.requests.lock().unwrap_or_else(PoisonError::into_inner).as_ref() {
@@ -233,11 +290,11 @@ impl Lasting {
         }
     }
 
-    pub fn merge_due(&self) -> Option<Merge> {
-        self.store.lock().unwrap_or_else(PoisonError::into_inner).merge_due()
+    pub fn merge_due(&self) -> Option<Due> {
+        self.store.lock().unwrap_or_else(PoisonError::into_inner).merge_due(&self.cold)
     }
 
-    pub fn merged(&self, result: Result<Merged>) {
+    pub fn merged(&self, result: Result<Made>) {
         self.store.lock().unwrap_or_else(PoisonError::into_inner).merged(result);
     }
 
@@ -248,7 +305,7 @@ impl Lasting {
     /// Makes a commit: first everything it speaks of lasts, then the commit, then what waits for it is published.
     pub fn commit(&self, running: &Running<'_>, request: Request) -> Result<()> {
         fault::point("commit-begun");
-        let Request { source, settle, partition, sections, sinks, journal: (journal, files), totals, decisions } = request;
+        let Request { source, settle, partition, changes, sinks, journal: (journal, files), totals, decisions } = request;
         for file in files {
             file.sync_data().doing(|| "syncing what was set aside".into())?;
         }
@@ -280,8 +337,10 @@ impl Lasting {
             totals: PipelineSummary { decisions, ..totals },
             ..last.clone()
         };
-        let sections: Vec<Section> = sections.into_iter().chain([partition.ids]).collect();
-        *last = self.store.lock().unwrap_or_else(PoisonError::into_inner).commit(manifest, &sections)?;
+        let sections: Vec<Section> = changes.sections.into_iter().chain([partition.ids]).collect();
+        let mut store = self.store.lock().unwrap_or_else(PoisonError::into_inner);
+        *last = store.commit(manifest, &sections, &changes.leaving, &self.cold)?;
+        drop(store);
         drop(last);
         for publish in publish {
             publish()?;
@@ -317,7 +376,7 @@ impl Writing {
         source: Option<String>,
         settle: Option<Job>,
         partition: PartitionState,
-        sections: Vec<Section>,
+        changes: Changes,
     ) -> Result<Request> {
         let sinks =
             self.sinks.iter_mut().map(|s| s.prepare(partition.offset.max(self.rebuilt_to))).collect::<Result<Vec<_>>>()?;
@@ -335,6 +394,6 @@ impl Writing {
             ..self.summary.clone()
         };
         let (journal, decisions) = (self.journal.prepare()?, self.decisions.clone());
-        Ok(Request { source, settle, partition, sections, sinks, journal, totals, decisions })
+        Ok(Request { source, settle, partition, changes, sinks, journal, totals, decisions })
     }
 }

@@ -2,9 +2,10 @@
 
 use super::batch::Counts;
 use super::commit::{Cut, Lasting, Pace};
+use super::memory::Memory;
 use super::turn::Turn;
 use super::{Control, Options, Partition, Place, Reading, Recut, Running, Writing, places, pump};
-use crate::checkpoint::{Manifest, Opened, Restored, Store, restore};
+use crate::checkpoint::{Cold, Manifest, Opened, Restored, Store, restore};
 use crate::generation;
 use crate::journal::Journal;
 use crate::plan::Plan;
@@ -13,7 +14,7 @@ use crate::summary::{PipelineSummary, Resumed, SinkSummary};
 use ouzel_core::clock::{Clock, WallClock};
 use ouzel_core::error::ResultExt;
 use ouzel_core::{Error, Kind, Result, Sink, Source};
-use ouzel_detect::features::SHARDS;
+use ouzel_detect::features::{SHARDS, Shard};
 use ouzel_detect::partition::{Duplicates, EventClock};
 use std::collections::BTreeSet;
 use std::sync::Mutex;
@@ -30,10 +31,11 @@ impl<'a> Running<'a> {
         let threads = options.threads.max(1);
         let mut source = open_source(plan, place, options, control, recut)?;
         let lookups = plan.lookups.iter().map(|l| l.config.open(&place.root, &l.wanted)).collect::<Result<Vec<_>>>()?;
-        let opened = place.lasting.then(|| Store::open(&place.of(&plan.name), &place.project, &plan.name, options.take_over));
+        let open = |mirror| Store::open(&place.of(&plan.name), &place.project, &plan.name, options.take_over, mirror);
+        let opened = place.lasting.then(|| place.mirror(&plan.name).and_then(open));
         let mut notes = Vec::new();
         let begun = match opened.transpose()? {
-            Some(opened) => Some(begin(plan, opened, options, threads, source.as_mut(), &mut notes)?),
+            Some(opened) => Some(begin(plan, opened, options, place.memory, threads, source.as_mut(), &mut notes)?),
             None => None,
         };
         let generation = match &begun {
@@ -79,8 +81,8 @@ impl<'a> Running<'a> {
             dead_lettered: totals.dead_lettered,
             ..PipelineSummary::default()
         };
-        let (restored, duplicates, lasting) = match begun {
-            Some(Begun { store, manifest, restored, duplicates }) => {
+        let (shards, clock, duplicates, lasting) = match begun {
+            Some(Begun { store, manifest, restored: Restored { shards, clock, cold }, duplicates }) => {
                 let lasting = Lasting {
                     store: Mutex::new(store),
                     last: Mutex::new(manifest),
@@ -88,10 +90,12 @@ impl<'a> Running<'a> {
                     cut: Cut::new(),
                     pace: Pace::new(threads, options.commit_each_batch),
                     made: AtomicU64::new(0),
+                    cold,
+                    memory: Memory::new(place.memory, &shards),
                 };
-                (restored, duplicates, Some(lasting))
+                (shards, clock, duplicates, Some(lasting))
             }
-            None => (empty(plan), duplicates(plan, false), None),
+            None => (empty_shards(plan), EventClock::default(), duplicates(plan, false), None),
         };
         Ok(Running {
             plan,
@@ -101,8 +105,8 @@ impl<'a> Running<'a> {
             from,
             source: Mutex::new(Reading { source, next: 0, ended: false, uncommitted: false, bytes: None }),
             lookups: Mutex::new(lookups),
-            partition: Turn::new(Partition { clock: restored.clock, duplicates, next_offset: offset }),
-            groups: restored.shards.into_iter().map(|shards| shards.into_iter().map(Turn::new).collect()).collect(),
+            partition: Turn::new(Partition { clock, duplicates, next_offset: offset }),
+            groups: shards.into_iter().map(|shards| shards.into_iter().map(Turn::new).collect()).collect(),
             output: Turn::new(Writing { sinks, journal, summary, counts, decisions, rebuilt_to }),
             encoders: Mutex::new(encoders),
             received: AtomicU64::new(offset),
@@ -138,9 +142,12 @@ fn duplicates(plan: &Plan, is_saved: bool) -> Option<Duplicates> {
     plan.event.duplicates_within.map(|within| Duplicates::new(within, plan.event.lateness, is_saved))
 }
 
+fn empty_shards(plan: &Plan) -> Vec<Vec<Shard>> {
+    plan.groups.iter().map(|g| (0..SHARDS).map(|_| g.group.shard()).collect()).collect()
+}
+
 fn empty(plan: &Plan) -> Restored {
-    let shards = plan.groups.iter().map(|g| (0..SHARDS).map(|_| g.group.shard()).collect()).collect();
-    Restored { shards, clock: EventClock::default() }
+    Restored { shards: empty_shards(plan), clock: EventClock::default(), cold: Cold::empty(0, plan.groups.len()) }
 }
 
 /// State that lasts, as this run begins with it.
@@ -157,6 +164,7 @@ fn begin(
     plan: &Plan,
     opened: Opened,
     options: &Options,
+    memory: Option<u64>,
     threads: usize,
     source: &mut dyn Source,
     notes: &mut Vec<String>,
@@ -182,7 +190,7 @@ fn begin(
                 "the state is made anew from the first of {} events; what was written of them stays",
                 commit.offset
             ));
-            found = Some(anew_by_other_definitions(plan, commit)?);
+            found = Some(made_anew(plan, commit)?);
             break;
         }
         fits(plan, commit)?;
@@ -192,7 +200,9 @@ fn begin(
             break;
         }
         let mut duplicates = duplicates(plan, true);
-        match restore(plan, store.folder(), commit, &mut duplicates, threads) {
+        let restored = restore(plan, store.folder(), commit, &mut duplicates, threads);
+        // What has left memory is only read where it is needed, unless there is a doubt.
+        match restored.and_then(|r| if options.rebuild { r.cold.verify().map(|()| r) } else { Ok(r) }) {
             Ok(restored) => {
                 found = Some((commit.clone(), restored, duplicates));
                 break;
@@ -201,8 +211,15 @@ fn begin(
             Err(e) => return Err(e),
         }
     }
+    if found.is_none()
+        && options.rebuild
+        && let Some(commit) = commits.iter().find(has_state)
+    {
+        notes.push(format!("the state is made anew from the first of {} events; what was written of them stays", commit.offset));
+        found = Some(made_anew(plan, commit)?);
+    }
     let had_state = commits.iter().any(|m| has_state(&m)) || (newest.is_none() && !notes.is_empty());
-    let (manifest, restored, duplicates) = match found {
+    let (mut manifest, mut restored, duplicates) = match found {
         Some((manifest, restored, duplicates)) => {
             match (&manifest.source, &manifest.rebuild_of) {
                 (Some(position), _) => source.resume(position).map_err(with_hint)?,
@@ -213,7 +230,8 @@ fn begin(
         }
         None if had_state && !options.fresh => {
             let message = format!(
-                "no commit in `{}` is sound: {}. Put back a backup of the folder, or start anew with `--fresh`",
+                "no commit in `{}` is sound: {}. Put back a backup of the folder; or make the state anew from the source with `--rebuild`, which keeps what was \
+                 written; or start anew with `--fresh`",
                 store.folder().display(),
                 notes.join("; ")
             );
@@ -232,7 +250,11 @@ fn begin(
             (manifest, empty(plan), duplicates(plan, true))
         }
     };
-    let manifest = store.commit(manifest, &[])?;
+    if memory.is_some() && manifest.seed == 0 {
+        manifest.seed = Cold::new_seed();
+        restored.cold = Cold::empty(manifest.seed, plan.groups.len());
+    }
+    let manifest = store.commit(manifest, &[], &[], &restored.cold)?;
     store.sweep()?;
     if last != Some(generation) {
         generation::keep(store.folder(), generation)?;
@@ -241,7 +263,7 @@ fn begin(
 }
 
 /// Empty state that is to be made by running the log again; outputs, and what was set aside, are those of the commit.
-fn anew_by_other_definitions(plan: &Plan, commit: &Manifest) -> Result<(Manifest, Restored, Option<Duplicates>)> {
+fn made_anew(plan: &Plan, commit: &Manifest) -> Result<(Manifest, Restored, Option<Duplicates>)> {
     if changes(plan, commit).iter().any(|(part, _)| *part == "source") {
         let message = "the state cannot be made anew from another `source` than it is of: start anew with `--fresh`";
         return Err(Error::new(Kind::Changed, message));
@@ -259,6 +281,7 @@ fn anew_by_other_definitions(plan: &Plan, commit: &Manifest) -> Result<(Manifest
         definitions: plan.definitions.clone(),
         sinks: commit.sinks.clone(),
         journal: commit.journal,
+        journal_parts: commit.journal_parts.clone(),
         ..Manifest::default()
     };
     Ok((manifest, empty(plan), duplicates(plan, true)))

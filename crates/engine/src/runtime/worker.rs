@@ -1,10 +1,9 @@
 //! What each thread does: take a batch, carry it through.
 
 use super::batch::{Batch, Keep};
-use super::commit::PartitionState;
+use super::commit::{Changes, PartitionState};
 use super::{Control, Running};
 use super::{poison, steps};
-use crate::checkpoint::Section;
 use crate::config::TooLate;
 use crate::journal::{Fate, Journal, SetAside};
 use crate::plan::Plan;
@@ -13,6 +12,7 @@ use arrow_array::cast::AsArray;
 use ouzel_core::clock::Stopwatch;
 use ouzel_core::{Chunk, Decode, Encode, Encoded, Error, Job, Lookup, Rejected, Result, Sink, Which};
 use ouzel_detect::expressions::Failed;
+use ouzel_detect::features::Evicted;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering::Relaxed;
@@ -82,9 +82,9 @@ impl<'a, 'r> Worker<'a, 'r> {
             let cut = match (&self.running.lasting, partition) {
                 (Some(lasting), Some(partition)) => {
                     let took = Stopwatch::start();
-                    let sections = lasting.cut.take(self.running)?;
+                    let changes = lasting.cut.take(self.running)?;
                     lasting.cut_took(took.seconds());
-                    Some((commit, partition, sections))
+                    Some((commit, partition, changes))
                 }
                 _ => None,
             };
@@ -150,7 +150,7 @@ impl<'a, 'r> Worker<'a, 'r> {
             let mut commit = None;
             if let Some(lasting) = &self.running.lasting
                 && (!nothing || reading.uncommitted)
-                && lasting.pace.is_due(|| self.running.failed())
+                && lasting.pace.is_due(&lasting.memory, || self.running.failed())
                 && let Some(position) = reading.source.position()
             {
                 lasting.pace.begin();
@@ -214,12 +214,20 @@ impl<'a, 'r> Worker<'a, 'r> {
 
     fn features(&self, number: u64, batch: &mut Batch) -> Result<()> {
         let inputs = std::mem::take(&mut batch.inputs);
-        for ((plan, shards), inputs) in self.plan.groups.iter().zip(&self.running.groups).zip(inputs) {
+        let lasting = self.running.lasting.as_ref();
+        for (at, ((plan, shards), inputs)) in self.plan.groups.iter().zip(&self.running.groups).zip(inputs).enumerate() {
             let enters = |row: usize| !batch.late[row];
             let mut prepared = plan.group.prepare(&batch.columns, &batch.times, &batch.live_from, &enters, inputs);
+            // As of the last cut: none comes while this batch is here.
+            let mut finder = lasting.and_then(|lasting| lasting.cold.finder(at));
             for (index, shard) in shards.iter().enumerate() {
                 let mut shard = shard.take(number)?;
-                plan.group.apply(&mut shard, index, &mut prepared);
+                let before = shard.active_keys();
+                let evicted = finder.as_mut().map(|finder| finder as &mut dyn Evicted);
+                plan.group.apply(&mut shard, index, &mut prepared, evicted)?;
+                if let Some(lasting) = lasting {
+                    lasting.memory.grown(before, shard.active_keys());
+                }
             }
             for (i, column) in prepared.into_columns().into_iter().enumerate() {
                 batch.columns[plan.first + i] = column;
@@ -331,16 +339,16 @@ impl<'a, 'r> Worker<'a, 'r> {
         output.counts.add(&batch.counts);
         output.summary.delivered += batch.rows as u64;
         self.running.delivered.fetch_add(batch.rows as u64, Relaxed);
-        if let (Some(lasting), Some((at, partition, sections))) = (&self.running.lasting, commit) {
+        if let (Some(lasting), Some((at, partition, changes))) = (&self.running.lasting, commit) {
             let (source, settle) = at.unzip();
-            lasting.request(output.request(source, settle.flatten(), partition, sections)?);
+            lasting.request(output.request(source, settle.flatten(), partition, changes)?);
         }
         Ok(())
     }
 }
 
 /// Where the source goes on, what the partition knew there, and the groups.
-type Commit = (Option<At>, PartitionState, Vec<Section>);
+type Commit = (Option<At>, PartitionState, Changes);
 
 /// Dead-letters what a sink has refused since the last look. `of_block`: the entry of a row of the block written last, and why it was refused.
 pub fn dead_letter_refused(

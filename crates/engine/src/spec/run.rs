@@ -31,10 +31,12 @@ const RUNS: [(&str, Cuts, usize); 5] = [
     ("cut at random, seed 3", Cuts::OneOf(4, 3), 4),
 ];
 
-/// The same, killed after every so many commits and gone on with until it is through; a commit with each batch.
-const KILLED: [(&str, Cuts, usize, u64); 2] = [
-    ("killed at every commit, one event at a time", Cuts::Single, 2, 1),
-    ("killed at every third commit, cut at random", Cuts::OneOf(4, 4), 3, 3),
+/// The same, killed after every so many commits and gone on with until it is through; a commit with each batch. Last: how much of the
+/// state may stay in memory.
+const KILLED: [(&str, Cuts, usize, u64, Option<u64>); 3] = [
+    ("killed at every commit, one event at a time", Cuts::Single, 2, 1, None),
+    ("killed at every third commit, cut at random", Cuts::OneOf(4, 4), 3, 3, None),
+    ("killed at every second commit, with no key in memory over a commit", Cuts::OneOf(3, 5), 2, 2, Some(0)),
 ];
 
 /// Runs a case of a project (or of no project, if the case brings all files itself). `scratch` is an empty folder.
@@ -73,15 +75,16 @@ fn try_case(project: &Path, case: &Case, scratch: &Path) -> Result<Outcome, Stri
 
     let mut first: Option<(PipelineSummary, String)> = None;
     let place = Place { lasting: true, ..loaded.place() };
-    let plain = RUNS.iter().map(|(how, cuts, threads)| (*how, *cuts, Options { threads: *threads, ..Options::default() }));
-    let killed = KILLED.iter().map(|(how, cuts, threads, commits)| {
+    let plain = RUNS.iter().map(|(how, cuts, threads)| (*how, *cuts, Options { threads: *threads, ..Options::default() }, None));
+    let killed = KILLED.iter().map(|(how, cuts, threads, commits, memory)| {
         let options =
             Options { threads: *threads, commit_each_batch: true, die_after_commits: Some(*commits), ..Options::default() };
-        (*how, *cuts, options)
+        (*how, *cuts, options, *memory)
     });
-    for (how, cuts, options) in plain.chain(killed) {
+    for (how, cuts, options, memory) in plain.chain(killed) {
         // Each run is the first of its project, so that ids are the same.
         let _ = std::fs::remove_dir_all(&place.state);
+        let place = Place { memory, ..place.clone() };
         let summary = until_through(&pipeline.plan, &place, &options, cuts).map_err(|e| format!("run {how}: {e}"))?;
         let rows = std::fs::read_to_string(&output).map_err(|e| format!("run {how}: {e}"))?;
         if !summary.adds_up() {

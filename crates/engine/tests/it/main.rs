@@ -12,5 +12,6 @@ mod measures;
 mod model;
 mod postgres;
 mod project;
+mod s3;
 mod sinks;
 mod webhook;

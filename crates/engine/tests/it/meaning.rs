@@ -69,7 +69,7 @@ fn rows_are_those_of_the_model_under_every_cut_and_thread_count() {
             let (log, settings, plan) = (case.log(), &SETTINGS[case.settings], &pipelines.plans[case.settings]);
             folder.write(&log.ndjson());
             let (rows, fates) = model::run(&log, &pipelines.groups, settings);
-            let (straight, summary) = run(&folder, plan, How { cuts: Cuts::Straight, threads: 1, killed: None })?;
+            let (straight, summary) = run(&folder, plan, How::plain(Cuts::Straight, 1))?;
             compare(&pipelines.groups, &rows, &straight)?;
             compare_fates(&fates, &summary)?;
             for how in hows(*seed) {
@@ -95,15 +95,18 @@ fn rows_are_those_of_the_model_under_every_cut_and_thread_count() {
 }
 
 /// Ways to run a log.
-fn hows(seed: u64) -> [How; 7] {
+fn hows(seed: u64) -> [How; 9] {
     [
-        How { cuts: Cuts::Single, threads: 2, killed: None },
-        How { cuts: Cuts::OneOf(2, seed), threads: 1, killed: None },
-        How { cuts: Cuts::OneOf(3, seed.rotate_left(16)), threads: 3, killed: None },
-        How { cuts: Cuts::OneOf(8, seed.rotate_left(32)), threads: 4, killed: None },
-        How { cuts: Cuts::OneOf(64, seed.rotate_left(48)), threads: 5, killed: None },
-        How { cuts: Cuts::OneOf(64, seed.rotate_left(24)), threads: 2, killed: Some(1) },
-        How { cuts: Cuts::OneOf(24, seed.rotate_left(40)), threads: 3, killed: Some(3 + seed % 5) },
+        How::plain(Cuts::Single, 2),
+        How::plain(Cuts::OneOf(2, seed), 1),
+        How::plain(Cuts::OneOf(3, seed.rotate_left(16)), 3),
+        How::plain(Cuts::OneOf(8, seed.rotate_left(32)), 4),
+        How::plain(Cuts::OneOf(64, seed.rotate_left(48)), 5),
+        How { cuts: Cuts::OneOf(64, seed.rotate_left(24)), threads: 2, killed: Some(1), memory: None },
+        How { cuts: Cuts::OneOf(24, seed.rotate_left(40)), threads: 3, killed: Some(3 + seed % 5), memory: None },
+        // Every key leaves memory with each commit; or some do.
+        How { cuts: Cuts::OneOf(32, seed.rotate_left(8)), threads: 3, killed: Some(2), memory: Some(0) },
+        How { cuts: Cuts::OneOf(16, seed.rotate_left(56)), threads: 2, killed: Some(40), memory: Some(4000) },
     ]
 }
 
@@ -122,7 +125,7 @@ fn tiles_are_the_same_under_every_cut_and_thread_count() {
     check("tiles, cuts and threads", 60, &(cases(), any::<u64>()), show, |(case, seed)| {
         let (log, settings, plan) = (case.log(), &SETTINGS[case.settings], &pipelines.plans[case.settings]);
         folder.write(&log.ndjson());
-        let (straight, _) = run(&folder, plan, How { cuts: Cuts::Straight, threads: 1, killed: None })?;
+        let (straight, _) = run(&folder, plan, How::plain(Cuts::Straight, 1))?;
         let exact = model::run(&log, &pipelines.groups, settings).0;
         let wide = model::run(&log, &wider, settings).0;
         counts.set(counts.get() + compare_counts(&pipelines.groups, &exact, &wide, &straight)?);
@@ -145,7 +148,7 @@ fn a_pipeline_beside_it_changes_nothing() {
         let mut alone = Vec::new();
         for (case, folder) in cases.into_iter().zip(&folders) {
             folder.write(&case.log().ndjson());
-            alone.push(run(folder, &pipelines.plans[case.settings], How { cuts: Cuts::Straight, threads: 1, killed: None })?.0);
+            alone.push(run(folder, &pipelines.plans[case.settings], How::plain(Cuts::Straight, 1))?.0);
         }
         let together: Vec<_> = std::thread::scope(|scope| {
             let running: Vec<_> = cases
@@ -153,7 +156,7 @@ fn a_pipeline_beside_it_changes_nothing() {
                 .zip(&folders)
                 .map(|(case, folder)| {
                     let plan = &pipelines.plans[case.settings];
-                    scope.spawn(move || run(folder, plan, How { cuts: Cuts::OneOf(4, 7), threads: 2, killed: None }))
+                    scope.spawn(move || run(folder, plan, How::plain(Cuts::OneOf(4, 7), 2)))
                 })
                 .collect();
             running.into_iter().map(|thread| thread.join().expect("a run does not panic")).collect()

@@ -73,6 +73,15 @@ pub struct How {
     pub threads: usize,
     /// With a commit at each cut, and killed at every so many commits until it is through.
     pub killed: Option<u64>,
+    /// Bytes of the state that may stay in memory over a commit.
+    pub memory: Option<u64>,
+}
+
+impl How {
+    /// Not killed, with all in memory.
+    pub fn plain(cuts: Cuts, threads: usize) -> How {
+        How { cuts, threads, killed: None, memory: None }
+    }
 }
 
 /// A folder to run in.
@@ -97,7 +106,7 @@ impl Folder {
             die_after_commits: how.killed,
             ..Options::default()
         };
-        self.run_with(plan, options, &|source, framing| how.cuts.apply(source, framing))
+        self.run_with(plan, options, how.memory, &|source, framing| how.cuts.apply(source, framing))
     }
 
     /// With another source in place of the pipeline's.
@@ -107,13 +116,28 @@ impl Folder {
         threads: usize,
         source: &dyn Fn(Box<dyn Source>) -> Box<dyn Source>,
     ) -> Result<(String, PipelineSummary)> {
-        self.run_with(plan, Options { threads, ..Options::default() }, &|own, _| source(own))
+        self.run_with(plan, Options { threads, ..Options::default() }, None, &|own, _| source(own))
     }
 
-    fn run_with(&self, plan: &Plan, options: Options, recut: Recut<'_>) -> Result<(String, PipelineSummary)> {
+    fn run_with(
+        &self,
+        plan: &Plan,
+        options: Options,
+        memory: Option<u64>,
+        recut: Recut<'_>,
+    ) -> Result<(String, PipelineSummary)> {
         let root = self.0.path();
         let (lake, state, lasting) = (root.join("lake"), root.join("state"), options.die_after_commits.is_some());
-        let place = Place { project: "meaning".into(), root: root.into(), lake, streams: Arc::default(), state, lasting };
+        let place = Place {
+            project: "meaning".into(),
+            root: root.into(),
+            lake,
+            streams: Arc::default(),
+            state,
+            lasting,
+            memory,
+            bucket: None,
+        };
         // Each run is the first of its project, so that ids are the same.
         let _ = std::fs::remove_dir_all(&place.state);
         let summary = loop {

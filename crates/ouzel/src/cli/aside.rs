@@ -64,7 +64,9 @@ pub fn run(root: &Path, args: &Args, fate: Fate, format: Format) -> Exit {
     let mut exit = Exit::Ok;
     let mut found = 0;
     for pipeline in pipelines {
-        let done = Journaled::open(&place.of(&pipeline.name), fate)
+        let done = place
+            .mirror(&pipeline.name)
+            .and_then(|mirror| Journaled::open(&place.of(&pipeline.name), fate, mirror))
             .and_then(|mut journaled| act(&pipeline.name, &mut journaled, args.what.as_ref(), format));
         match done {
             Ok(n) => found += n,

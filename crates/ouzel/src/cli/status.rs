@@ -58,7 +58,7 @@ struct Status {
 
 impl Status {
     fn of(pipeline: &Pipeline, place: &Place) -> Result<Status> {
-        let Peeked { commit, held_by } = peek(&place.of(&pipeline.name))?;
+        let Peeked { commit, held_by } = peek(&place.of(&pipeline.name), place.mirror(&pipeline.name)?.as_ref())?;
         let waiting = match reads(&pipeline.plan) {
             None => None,
             Some(stream) => {

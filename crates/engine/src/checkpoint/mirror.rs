@@ -1,0 +1,307 @@
+//! State on an object store: the store has every commit, the folder on this machine is a copy to work with.
+//!
+//! A commit first puts what it names there, then its manifest, only if there is none of that number: that is the commit, and the fence
+//! between machines, as creating the file is between processes. Whoever opens the state begins with what the store has; another machine
+//! gets what it lacks.
+//!
+//! An answer may be lost after the thing was done. What is there is then compared with what was to be: manifests tell their writer.
+
+use super::manifest::{JournalPart, Manifest};
+use super::merge::tier;
+use crate::config::S3Store;
+use crate::fault;
+use crate::journal;
+use futures::{StreamExt, TryStreamExt};
+use object_store::aws::{AmazonS3, AmazonS3Builder};
+use object_store::path::Path as Key;
+use object_store::{BackoffConfig, ClientOptions, ObjectStore, ObjectStoreExt, PutMode, PutPayload, RetryConfig, WriteMultipart};
+use ouzel_connect::sinks::sync_folder;
+use ouzel_core::error::ResultExt;
+use ouzel_core::{Error, Result};
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::runtime::Runtime;
+
+/// A pipeline's part of a bucket.
+#[derive(Clone)]
+pub struct Mirror {
+    store: Arc<AmazonS3>,
+    runtime: Arc<Runtime>,
+    prefix: Key,
+    /// For messages.
+    pub location: String,
+}
+
+/// A server that does not answer is waited for this long, as a database is.
+const PATIENCE: Duration = Duration::from_secs(60);
+const REQUEST_SECONDS_MAX: Duration = Duration::from_secs(20);
+/// What is larger goes in parts of this size.
+const PART_BYTES: usize = 8 << 20;
+/// Parts of a journal that are not worth a merge.
+const PARTS_MAX: usize = 12;
+
+impl Mirror {
+    /// [`ouzel_core::Kind::Config`]: the settings are none.
+    pub fn open(settings: &S3Store, pipeline: &str) -> Result<Mirror> {
+        let backoff = BackoffConfig { init_backoff: Duration::from_millis(100), max_backoff: Duration::from_secs(5), base: 2.0 };
+        let client = ClientOptions::new().with_timeout(REQUEST_SECONDS_MAX).with_connect_timeout(Duration::from_secs(5));
+        let mut builder = AmazonS3Builder::from_env()
+            .with_bucket_name(&settings.bucket)
+            .with_retry(RetryConfig { backoff, max_retries: 10_000, retry_timeout: PATIENCE })
+            .with_client_options(client.with_allow_http(true));
+        if let Some(region) = &settings.region {
+            builder = builder.with_region(region);
+        }
+        if let Some(endpoint) = &settings.endpoint {
+            builder = builder.with_endpoint(endpoint);
+        }
+        if let (Some(access), Some(secret)) = (&settings.access_key, &settings.secret_key) {
+            builder = builder.with_access_key_id(access).with_secret_access_key(secret);
+        }
+        let prefix = settings.prefix.trim_matches('/');
+        let prefix = if prefix.is_empty() { pipeline.to_string() } else { format!("{prefix}/{pipeline}") };
+        let location = format!("s3://{}/{prefix}", settings.bucket);
+        let store = builder.build().map_err(|e| Error::config(format!("`{location}` cannot be used: {e}")))?;
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+        let runtime = Arc::new(runtime.map_err(|e| Error::internal(e.to_string()))?);
+        Ok(Mirror { store: Arc::new(store), runtime, prefix: Key::from(prefix), location })
+    }
+
+    /// Names and sizes.
+    pub fn list(&self) -> Result<BTreeMap<String, u64>> {
+        let found = self.store.list(Some(&self.prefix)).map_ok(|about| (about.location, about.size)).try_collect::<Vec<_>>();
+        let found = self.runtime.block_on(found).map_err(|e| self.unavailable("listing", &e))?;
+        Ok(found.into_iter().filter_map(|(key, size)| Some((key.filename()?.to_string(), size))).collect())
+    }
+
+    /// `None`: there is none of that name.
+    pub fn read(&self, name: &str) -> Result<Option<Vec<u8>>> {
+        let read = self.runtime.block_on(async { self.store.get(&self.key(name)).await?.bytes().await });
+        match read {
+            Ok(bytes) => Ok(Some(bytes.to_vec())),
+            Err(object_store::Error::NotFound { .. }) => Ok(None),
+            Err(e) => Err(self.unavailable(&format!("reading `{name}` from"), &e)),
+        }
+    }
+
+    /// Appends an object to a file. False: there is none of that name.
+    fn fetch(&self, name: &str, to: &mut File) -> Result<bool> {
+        let reading = |e| self.unavailable(&format!("reading `{name}` from"), &e);
+        self.runtime.block_on(async {
+            let mut parts = match self.store.get(&self.key(name)).await {
+                Ok(found) => found.into_stream(),
+                Err(object_store::Error::NotFound { .. }) => return Ok(false),
+                Err(e) => return Err(reading(e)),
+            };
+            while let Some(part) = parts.next().await {
+                to.write_all(&part.map_err(reading)?).doing(|| format!("writing `{name}`"))?;
+            }
+            Ok(true)
+        })
+    }
+
+    /// Puts a part of a file under a name.
+    pub fn upload(&self, name: &str, from: &Path, at: u64, bytes: u64) -> Result<()> {
+        let reading = || format!("reading `{}`", from.display());
+        let mut file = File::open(from).doing(reading)?;
+        file.seek(SeekFrom::Start(at)).doing(reading)?;
+        let mut rest = file.take(bytes);
+        let mut part = |size: u64| -> Result<Vec<u8>> {
+            let mut part = Vec::with_capacity(size as usize);
+            rest.by_ref().take(size).read_to_end(&mut part).doing(reading)?;
+            Ok(part)
+        };
+        let key = self.key(name);
+        let failed = |e| self.unavailable(&format!("writing `{name}` to"), &e);
+        if bytes <= PART_BYTES as u64 {
+            let payload = PutPayload::from(part(bytes)?);
+            return self.runtime.block_on(self.store.put(&key, payload)).map(drop).map_err(failed);
+        }
+        self.runtime.block_on(async {
+            let upload = self.store.put_multipart(&key).await.map_err(failed)?;
+            let mut writer = WriteMultipart::new_with_chunk_size(upload, PART_BYTES);
+            loop {
+                let part = part(PART_BYTES as u64)?;
+                if part.is_empty() {
+                    return writer.finish().await.map(drop).map_err(failed);
+                }
+                writer.wait_for_capacity(2).await.map_err(failed)?;
+                writer.write(&part);
+            }
+        })
+    }
+
+    /// Creates an object. False if there is another of that name.
+    fn create(&self, name: &str, bytes: &[u8]) -> Result<bool> {
+        let (key, payload) = (self.key(name), PutPayload::from(bytes.to_vec()));
+        match self.runtime.block_on(self.store.put_opts(&key, payload, PutMode::Create.into())) {
+            Ok(_) => Ok(true),
+            // It may be there by a try whose answer was lost.
+            Err(e) => match self.read(name)? {
+                Some(found) => Ok(found == bytes),
+                None => Err(self.unavailable(&format!("creating `{name}` in"), &e)),
+            },
+        }
+    }
+
+    /// Removes objects; what cannot be removed is in nobody's way.
+    pub fn remove<'n>(&self, names: impl Iterator<Item = &'n str>) {
+        for name in names {
+            let _ = self.runtime.block_on(self.store.delete(&self.key(name)));
+        }
+    }
+
+    fn key(&self, name: &str) -> Key {
+        self.prefix.clone().join(name)
+    }
+
+    fn unavailable(&self, doing: &str, e: &object_store::Error) -> Error {
+        let what = with_sources(e);
+        let said = format!("{doing} `{}`: {what}", self.location);
+        let code = |code: &str| what.contains(&format!("<Code>{code}</Code>"));
+        if code("NoSuchBucket") {
+            return Error::config(format!("there is no bucket for `{}`: make it, or name another", self.location));
+        }
+        if what.contains("403 Forbidden") || what.contains("401 Unauthorized") {
+            let keys = "`access_key` and `secret_key`, or `AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY`";
+            return Error::config(format!("{said}. Are {keys}, those of this store?"));
+        }
+        Error::unavailable(said)
+    }
+}
+
+/// What lies under an error says more than the error.
+fn with_sources(e: &dyn std::error::Error) -> String {
+    let mut text = e.to_string();
+    let mut under = e.source();
+    while let Some(e) = under {
+        let more = e.to_string();
+        if !text.contains(&more) {
+            text += &format!(": {more}");
+        }
+        under = e.source();
+    }
+    text
+}
+
+impl Mirror {
+    /// Makes the folder what the store has: its commits, and what they name.
+    pub fn pull(&self, folder: &Path) -> Result<()> {
+        let there = self.list()?;
+        let manifests: Vec<&String> = there.keys().filter(|name| name.ends_with(".manifest")).collect();
+        for entry in fs::read_dir(folder).doing(|| format!("reading `{}`", folder.display()))?.flatten() {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            if name.ends_with(".manifest") && !manifests.contains(&&name) {
+                // It was never a commit.
+                fs::remove_file(entry.path()).doing(|| format!("removing `{}`", entry.path().display()))?;
+            }
+        }
+        let mut newest = None;
+        let mut was_here = false;
+        for name in manifests {
+            let Some(bytes) = self.read(name)? else { continue };
+            let path = folder.join(name);
+            was_here = fs::read(&path).is_ok_and(|here| here == bytes);
+            if !was_here {
+                replace(&path, |file| file.write_all(&bytes).doing(|| format!("writing `{}`", path.display())))?;
+            }
+            let Ok(manifest) = Manifest::decode(&bytes) else { continue };
+            for (name, bytes) in manifest.state_files() {
+                self.pull_file(folder, name, bytes)?;
+            }
+            newest = Some(manifest);
+        }
+        // What was set aside since the last commit here may be another than since the last commit there.
+        if let Some(newest) = newest.filter(|newest| !was_here || !journal::holds(folder, newest.journal)) {
+            self.pull_journals(folder, &newest)?;
+        }
+        Ok(())
+    }
+
+    /// One that is there is as it was written: no two have one name. One that is not is for the restore to miss.
+    fn pull_file(&self, folder: &Path, name: &str, bytes: u64) -> Result<()> {
+        let path = folder.join(name);
+        if fs::metadata(&path).is_ok_and(|about| about.len() == bytes) {
+            return Ok(());
+        }
+        replace(&path, |file| self.fetch(name, file).map(drop))
+    }
+
+    fn pull_journals(&self, folder: &Path, manifest: &Manifest) -> Result<()> {
+        for (dead, path) in journal::files(folder).into_iter().enumerate() {
+            let settled = path.with_extension("settled");
+            for path in [&path, &settled] {
+                let _ = fs::remove_file(path);
+            }
+            let parts: Vec<_> = manifest.journal_parts.iter().filter(|part| part.dead == (dead == 1)).collect();
+            if !parts.is_empty() {
+                replace(&path, |file| parts.iter().try_for_each(|part| self.fetch(&part.name, file).map(drop)))?;
+            }
+            let name = settled.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            if let Some(bytes) = self.read(&name)? {
+                replace(&settled, |file| file.write_all(&bytes).doing(|| format!("writing `{}`", settled.display())))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts there what a commit names and was not there yet.
+    pub fn push(&self, folder: &Path, manifest: &mut Manifest, new: &[(String, u64)]) -> Result<()> {
+        for (name, bytes) in new {
+            self.upload(name, &folder.join(name), 0, *bytes)?;
+        }
+        let lengths = [manifest.journal.quarantine, manifest.journal.dead_letters];
+        for ((dead, path), length) in journal::files(folder).into_iter().enumerate().zip(lengths) {
+            let (mut parts, others): (Vec<JournalPart>, Vec<_>) =
+                std::mem::take(&mut manifest.journal_parts).into_iter().partition(|part| part.dead == (dead == 1));
+            manifest.journal_parts = others;
+            let there: u64 = parts.iter().map(|part| part.bytes).sum();
+            if length > there {
+                let name = format!("{:012}-{}-{dead}.part", manifest.commit, manifest.epoch);
+                let mut bytes = length - there;
+                let sizes: Vec<u64> = parts.iter().map(|part| part.bytes).chain([bytes]).collect();
+                // The file has what all parts have, so merging some is putting their stretch of it.
+                if let Some(from) = tier(&sizes, PARTS_MAX) {
+                    parts.truncate(from);
+                    bytes = sizes[from..].iter().sum();
+                }
+                self.upload(&name, &path, length - bytes, bytes)?;
+                parts.push(JournalPart { dead: dead == 1, name, bytes });
+            }
+            manifest.journal_parts.extend(parts);
+        }
+        fault::point("uploaded");
+        Ok(())
+    }
+
+    /// Makes the commit. False if there is one of this number already.
+    pub fn commit(&self, manifest: &Manifest) -> Result<bool> {
+        let created = self.create(&manifest.file_name(), &manifest.encode()?)?;
+        fault::point("created");
+        Ok(created)
+    }
+
+    /// The newest sound commit.
+    pub fn newest(&self) -> Result<Option<Manifest>> {
+        for name in self.list()?.keys().rev().filter(|name| name.ends_with(".manifest")) {
+            if let Some(manifest) = self.read(name)?.and_then(|bytes| Manifest::decode(&bytes).ok()) {
+                return Ok(Some(manifest));
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// Writes a file under another name until it is whole.
+fn replace(path: &Path, write: impl FnOnce(&mut File) -> Result<()>) -> Result<()> {
+    let new = path.with_extension("new");
+    let doing = || format!("writing `{}`", path.display());
+    let mut file = File::create(&new).doing(doing)?;
+    write(&mut file)?;
+    file.sync_data().and_then(|()| fs::rename(&new, path)).doing(doing)?;
+    path.parent().map_or(Ok(()), sync_folder)
+}

