@@ -27,8 +27,8 @@ mod store;
 
 pub use cold::{Cold, ColdMerge, ColdMerged, Finder, Leaving, NewRun};
 pub use files::{Section, SectionKind};
-pub use manifest::{ColdFile, JournalLengths, Manifest, SinkState, StateFile};
+pub use manifest::{ColdFile, JournalLengths, LookupVersion, Manifest, SinkState, StateFile};
 pub use merge::{Merge, Merged};
-pub use mirror::Mirror;
+pub use mirror::{Mirror, replace};
 pub use restore::{Restored, restore, to_hex};
 pub use store::{Due, Made, Opened, Peeked, Store, peek, refresh};

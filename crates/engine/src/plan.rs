@@ -127,7 +127,7 @@ impl Plan {
     pub fn connect(&self, place: &Place) -> Vec<ouzel_core::Error> {
         let framing = self.codec.clone();
         let source = self.source.clone().open(&place.around(&Options::default()), Box::new(move || framing.framing())).err();
-        let lookups = self.lookups.iter().filter_map(|l| l.config.open(&place.root, &l.wanted).err());
+        let lookups = self.lookups.iter().filter_map(|l| l.config.open(&|name| place.root.join(name), &l.wanted).err());
         source.into_iter().chain(lookups).collect()
     }
 }

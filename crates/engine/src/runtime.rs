@@ -8,6 +8,7 @@
 mod batch;
 mod commit;
 mod joined;
+mod lookups;
 mod memory;
 mod open;
 mod places;
@@ -26,10 +27,11 @@ use crate::plan::Plan;
 use crate::summary::PipelineSummary;
 use batch::Counts;
 use commit::{Lasting, Request};
+use lookups::{Lookups, Versions};
 use ouzel_connect::sources::Surroundings;
 use ouzel_connect::streams::Streams;
 use ouzel_core::clock::Stopwatch;
-use ouzel_core::{Error, Framing, Lookup, Result, Sink, Source};
+use ouzel_core::{Error, Framing, Result, Sink, Source};
 use ouzel_detect::features::Shard;
 use ouzel_detect::partition::{Duplicates, EventClock};
 use std::collections::BTreeMap;
@@ -108,6 +110,8 @@ impl Place {
 pub struct Control {
     /// Set to end the run cleanly: what has been read is finished, nothing more is read.
     pub stop: Arc<AtomicBool>,
+    /// What people should know while runs go on; whoever tells it takes it.
+    pub news: Mutex<Vec<String>>,
 }
 
 /// How far a run is.
@@ -184,6 +188,10 @@ fn run_until_end(
             if since_tick.seconds() > 0.25 {
                 since_tick = Stopwatch::start();
                 running.tick();
+                if let Some(news) = running.lookups.look(plan) {
+                    running.output.visit(|output| output.summary.notes.push(news.clone()));
+                    control.news.lock().unwrap_or_else(PoisonError::into_inner).push(format!("{}: {news}", plan.name));
+                }
                 watch(running.progress(&started));
             }
         }
@@ -204,7 +212,7 @@ pub(in crate::runtime) struct Running<'a> {
     /// `None` where state ends with the run.
     lasting: Option<Lasting>,
     source: Mutex<Reading>,
-    lookups: Mutex<Vec<Box<dyn Lookup>>>,
+    lookups: Lookups,
     partition: Turn<Partition>,
     groups: Vec<Vec<Turn<Shard>>>,
     output: Turn<Writing>,
@@ -227,6 +235,8 @@ struct Reading {
     /// Chunks have come since the last commit was begun.
     uncommitted: bool,
     bytes: Option<(u64, u64)>,
+    /// Lookups that the commit begun last names.
+    turning: Option<Versions>,
 }
 
 /// What the one partition of a source remembers.
@@ -263,11 +273,6 @@ impl<'a> Running<'a> {
     /// The source failed: what was read before is finished as at its end.
     fn end_early(&self, error: Error) {
         self.failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
-    }
-
-    /// Lookups of a thread's own, over the same tables.
-    fn forked_lookups(&self) -> Vec<Box<dyn Lookup>> {
-        self.lookups.lock().unwrap_or_else(PoisonError::into_inner).iter().map(|l| l.fork()).collect()
     }
 
     fn broken(&self) -> bool {
@@ -313,7 +318,8 @@ impl<'a> Running<'a> {
         }
         let changes = lasting.cut.last(self, threads)?;
         self.output.visit(|output| output.sinks.iter_mut().try_for_each(|sink| sink.finish()))?;
-        let request = self.output.visit(|output| output.request(source, settle, state, changes))?;
+        let request =
+            self.output.visit(|output| output.request(source, settle, state, changes, self.lookups.of_commit(false)))?;
         lasting.commit(self, request)
     }
 
@@ -371,6 +377,9 @@ impl<'a> Running<'a> {
             summary.keys.insert(plan.group.name.clone(), keys);
             summary.state_bytes += shards.iter().map(|s| s.visit(|s| s.bytes() as u64)).sum::<u64>();
         }
+        summary.evicted_bytes = self.lasting.as_ref().map_or(0, |lasting| {
+            lasting.last.lock().unwrap_or_else(PoisonError::into_inner).cold.iter().map(|file| file.bytes).sum()
+        });
         // Giving back the memory of a large state takes as long as many events: nobody waits for it.
         let groups = self.groups;
         std::thread::spawn(move || drop(groups));

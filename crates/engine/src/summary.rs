@@ -27,10 +27,13 @@ pub struct PipelineSummary {
     /// Of the delivered, by decision.
     pub decisions: BTreeMap<String, u64>,
     pub sinks: Vec<SinkSummary>,
-    /// Keys in state at the end, by group.
+    /// Keys in memory at the end, by group.
     pub keys: BTreeMap<String, u64>,
     /// Heap bytes of the state at the end, about.
     pub state_bytes: u64,
+    /// Bytes of files with keys that have left memory.
+    #[serde(default)]
+    pub evicted_bytes: u64,
     /// Where quarantined and dead-lettered events lie, if there are any.
     pub set_aside: Vec<String>,
     /// How often this pipeline has started anew before: part of every id.

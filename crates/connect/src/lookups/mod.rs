@@ -11,7 +11,7 @@ use crate::sources::{Compression, Decompressed};
 use ouzel_core::{Error, FieldType, Lookup, Report, Result, Spanned, error::ResultExt};
 use schemars::JsonSchema;
 use serde::Deserialize;
-use std::path::Path;
+use std::path::PathBuf;
 
 /// A lookup step.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -45,18 +45,31 @@ impl LookupConfig {
         }
     }
 
-    /// Reads the table. `wanted`, one for each of `columns`: the others are all null.
-    pub fn open(&self, root: &Path, wanted: &[bool]) -> Result<Box<dyn Lookup>> {
+    /// Its files, as the pipeline names them.
+    pub fn files(&self) -> Vec<&str> {
         match self {
-            LookupConfig::Ranges(ranges) => ranges.open(root, wanted),
-            LookupConfig::UserAgent(user_agent) => user_agent.open(root, wanted),
+            LookupConfig::Ranges(ranges) => vec![&ranges.file],
+            LookupConfig::UserAgent(user_agent) => {
+                [&user_agent.substrings, &user_agent.patterns].into_iter().flatten().map(|file| file.as_str()).collect()
+            }
+        }
+    }
+
+    /// Reads the table. `wanted`, one for each of `columns`: the others are all null.
+    pub fn open(&self, files: Files<'_>, wanted: &[bool]) -> Result<Box<dyn Lookup>> {
+        match self {
+            LookupConfig::Ranges(ranges) => ranges.open(files, wanted),
+            LookupConfig::UserAgent(user_agent) => user_agent.open(files, wanted),
         }
     }
 }
 
+/// Where the file lies that a pipeline names.
+pub type Files<'a> = &'a dyn Fn(&str) -> PathBuf;
+
 /// All of a lookup file, decompressed, without its byte order mark.
-fn read_file(root: &Path, name: &str) -> Result<Vec<u8>> {
-    let path = root.join(name);
+fn read_file(files: Files<'_>, name: &str) -> Result<Vec<u8>> {
+    let path = files(name);
     let doing = || format!("reading lookup file `{}`", path.display());
     let file = std::fs::File::open(&path).map_err(|e| match e.kind() {
         std::io::ErrorKind::NotFound => Error::config(format!("lookup file `{}` does not exist", path.display())),

@@ -7,13 +7,13 @@ mod table;
 #[cfg(test)]
 mod tests;
 
+use super::Files;
 use super::columns::{NO_ROW, Unwanted};
 use address::Address;
 use arrow_array::{Array, ArrayRef, StringViewArray};
 use ouzel_core::{FieldType, Lookup, Ordered, Report, Result, Spanned};
 use schemars::JsonSchema;
 use serde::Deserialize;
-use std::path::Path;
 use std::sync::Arc;
 use table::Table;
 
@@ -80,8 +80,8 @@ impl RangesLookup {
         self.take.0.iter().map(|(name, kind)| (format!("{}_{}", prefix.value, name.value), kind.value.clone())).collect()
     }
 
-    pub fn open(&self, root: &Path, wanted: &[bool]) -> Result<Box<dyn Lookup>> {
-        let table = load::load(self, root, wanted)?;
+    pub fn open(&self, files: Files<'_>, wanted: &[bool]) -> Result<Box<dyn Lookup>> {
+        let table = load::load(self, files, wanted)?;
         Ok(Box::new(Ranges::new(Arc::new(table))))
     }
 }

@@ -4,6 +4,7 @@ mod rules;
 #[cfg(test)]
 mod tests;
 
+use super::Files;
 use super::columns::{NO_ROW, Unwanted, Values};
 use arrow_array::{Array, ArrayRef, BooleanArray, StringViewArray};
 use hashbrown::HashMap;
@@ -11,7 +12,6 @@ use ouzel_core::{FieldType, Lookup, Report, Result, Spanned};
 use rules::Rules;
 use schemars::JsonSchema;
 use serde::Deserialize;
-use std::path::Path;
 use std::sync::Arc;
 
 /// Crawler, family and operating system of a user agent.
@@ -55,8 +55,8 @@ impl UserAgentLookup {
         vec![named("is_crawler", FieldType::Bool), named("family", FieldType::Text), named("os", FieldType::Text)]
     }
 
-    pub fn open(&self, root: &Path, wanted: &[bool]) -> Result<Box<dyn Lookup>> {
-        let rules = Rules::load(self, root)?;
+    pub fn open(&self, files: Files<'_>, wanted: &[bool]) -> Result<Box<dyn Lookup>> {
+        let rules = Rules::load(self, files)?;
         let wanted = [0, 1, 2].map(|i| wanted.get(i).copied().unwrap_or(true));
         Ok(Box::new(UserAgents::new(Arc::new(Shared { values: values(), rules, wanted }))))
     }

@@ -152,7 +152,7 @@ impl Evicted for Finder {
         let hash = hash(self.seed, key);
         for run in self.runs.iter() {
             let found = run.find(hash, key, &mut self.block).map_err(|e| match e.kind {
-                Kind::Data => Error::new(Kind::Data, format!("{e}. Make the state anew from the source with `--rebuild`")),
+                Kind::Data => Error::new(Kind::Changed, format!("{e}. Make the state anew from the source with `--rebuild`")),
                 _ => e,
             });
             if let Some(range) = found? {

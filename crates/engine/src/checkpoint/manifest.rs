@@ -54,6 +54,9 @@ pub struct Manifest {
     /// Of the hash that runs are sorted by; 0 as long as no key may leave.
     #[serde(default)]
     pub seed: u64,
+    /// The lookup files that hold behind it, by the path that the pipeline gives them.
+    #[serde(default)]
+    pub lookups: BTreeMap<String, LookupVersion>,
     pub sinks: Vec<SinkState>,
     pub journal: JournalLengths,
     /// Objects that what was set aside lies in, in order, where state is on an object store.
@@ -97,6 +100,13 @@ pub struct JournalLengths {
     pub dead_letters: u64,
 }
 
+/// A lookup file as it was: a copy of it lies with the state, named by its content.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LookupVersion {
+    pub name: String,
+    pub bytes: u64,
+}
+
 /// A stretch of what was set aside.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JournalPart {
@@ -119,7 +129,8 @@ impl Manifest {
     /// Files of state that it names, and their sizes.
     pub fn state_files(&self) -> impl Iterator<Item = (&str, u64)> {
         let files = self.files.iter().map(|f| (f.name.as_str(), f.bytes));
-        files.chain(self.cold.iter().map(|f| (f.name.as_str(), f.bytes)))
+        let lookups = self.lookups.values().map(|f| (f.name.as_str(), f.bytes));
+        files.chain(self.cold.iter().map(|f| (f.name.as_str(), f.bytes))).chain(lookups)
     }
 
     /// All that it names.

@@ -143,6 +143,8 @@ impl Mirror {
             // It may be there by a try whose answer was lost.
             Err(e) => match self.read(name)? {
                 Some(found) => Ok(found == bytes),
+                // It was there, and was removed since by those who came after.
+                None if is_there(&e) => Ok(false),
                 None => Err(self.unavailable(&format!("creating `{name}` in"), &e)),
             },
         }
@@ -172,6 +174,11 @@ impl Mirror {
         }
         Error::unavailable(said)
     }
+}
+
+fn is_there(e: &object_store::Error) -> bool {
+    matches!(e, object_store::Error::AlreadyExists { .. } | object_store::Error::Precondition { .. })
+        || with_sources(e).contains("412 Precondition Failed")
 }
 
 /// What lies under an error says more than the error.
@@ -285,6 +292,11 @@ impl Mirror {
         Ok(created)
     }
 
+    /// Numbers of the commits there are.
+    pub fn numbers(&self) -> Result<Vec<u64>> {
+        Ok(self.list()?.keys().filter_map(|name| name.strip_suffix(".manifest")?.parse().ok()).collect())
+    }
+
     /// The newest sound commit.
     pub fn newest(&self) -> Result<Option<Manifest>> {
         for name in self.list()?.keys().rev().filter(|name| name.ends_with(".manifest")) {
@@ -297,7 +309,7 @@ impl Mirror {
 }
 
 /// Writes a file under another name until it is whole.
-fn replace(path: &Path, write: impl FnOnce(&mut File) -> Result<()>) -> Result<()> {
+pub fn replace(path: &Path, write: impl FnOnce(&mut File) -> Result<()>) -> Result<()> {
     let new = path.with_extension("new");
     let doing = || format!("writing `{}`", path.display());
     let mut file = File::create(&new).doing(doing)?;

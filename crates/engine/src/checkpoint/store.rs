@@ -153,7 +153,13 @@ impl Store {
         (manifest.format, manifest.epoch, manifest.commit) = (manifest.format(), self.epoch, commit);
         (manifest.project, manifest.pipeline) = (self.project.clone(), self.pipeline.clone());
         manifest.process = self.process.clone();
-        let mut new = Vec::new();
+        let known = |name: &str| self.kept.iter().any(|m| m.lookups.values().any(|version| version.name == name));
+        let mut new: Vec<(String, u64)> = manifest
+            .lookups
+            .values()
+            .filter(|version| !known(&version.name))
+            .map(|version| (version.name.clone(), version.bytes))
+            .collect();
         for NewRun { group, run } in leaving {
             let file = self.write_run(format!("{commit:012}-{}-{group}.cold", self.epoch), *group, run)?;
             new.push((file.name.clone(), file.bytes));
@@ -181,6 +187,14 @@ impl Store {
             return Err(self.taken_over());
         }
         fault::point("manifest-linked");
+        // Who has slept for many commits of another finds the number free again.
+        if self.numbers()?.into_iter().any(|number| number > commit) {
+            let _ = fs::remove_file(self.folder.join(manifest.file_name()));
+            if let Some(mirror) = &self.mirror {
+                mirror.remove([manifest.file_name().as_str()].into_iter());
+            }
+            return Err(self.taken_over());
+        }
         self.commit = commit;
         self.kept.push(manifest.clone());
         self.remove_old();
@@ -201,12 +215,16 @@ impl Store {
 
     /// [`Kind::Conflict`]: another process has taken over.
     pub fn check_held(&self) -> Result<()> {
-        let next = Manifest { commit: self.commit + 1, ..Manifest::default() }.file_name();
-        let is_taken = match &self.mirror {
-            Some(mirror) => mirror.read(&next)?.is_some(),
-            None => self.folder.join(next).exists(),
-        };
+        let is_taken = self.numbers()?.into_iter().any(|number| number > self.commit);
         if is_taken { Err(self.taken_over()) } else { Ok(()) }
+    }
+
+    /// Of the commits there are.
+    fn numbers(&self) -> Result<Vec<u64>> {
+        match &self.mirror {
+            Some(mirror) => mirror.numbers(),
+            None => Ok(manifests(&self.folder)?.into_iter().map(|(number, _)| number).collect()),
+        }
     }
 
     fn taken_over(&self) -> Error {
@@ -416,4 +434,32 @@ fn manifests(folder: &Path) -> Result<Vec<(u64, PathBuf)>> {
     }
     found.sort();
     Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn open(folder: &Path) -> Store {
+        Store::open(folder, "project", "pipeline", true, None).expect("opens").store
+    }
+
+    #[test]
+    fn who_has_slept_is_fenced_off_however_many_commits_the_other_has_made() {
+        let cold = Cold::empty(0, 0);
+        for commits in 1..8 {
+            let folder = tempfile::tempdir().expect("a folder");
+            let mut sleeper = open(folder.path());
+            let last = sleeper.commit(Manifest::default(), &[], &[], &cold).expect("holds it");
+            let mut other = open(folder.path());
+            let mut theirs = last.clone();
+            for _ in 0..commits {
+                theirs = other.commit(theirs, &[], &[], &cold).expect("has taken it");
+            }
+            assert_eq!(sleeper.check_held().expect_err("fenced off").kind, Kind::Conflict);
+            assert_eq!(sleeper.commit(last, &[], &[], &cold).expect_err("fenced off").kind, Kind::Conflict, "{commits}");
+            other.check_held().expect("holds it");
+            other.commit(theirs, &[], &[], &cold).expect("holds it");
+        }
+    }
 }

@@ -3,6 +3,7 @@
 //! One batch carries the commit. Behind it no batch enters the groups before all threads together have written down what has changed
 //! in them: one cut through the log. Everything else (syncing, the commit itself, publishing) is done by a thread of its own.
 
+use super::lookups::Versions;
 use super::memory::{Memory, Weight};
 use super::worker::dead_letter_refused;
 use super::{Running, Writing};
@@ -43,6 +44,7 @@ pub(super) struct Request {
     pub settle: Option<Job>,
     pub partition: PartitionState,
     pub changes: Changes,
+    pub lookups: Versions,
     pub sinks: Vec<Prepared>,
     pub journal: (JournalLengths, Vec<File>),
     pub totals: PipelineSummary,
@@ -103,8 +105,8 @@ impl Pace {
         self.busy.fetch_add((seconds * 1e6) as u64, Relaxed);
     }
 
-    /// Whether a commit is to begin. Asked of one batch at a time.
-    pub fn is_due(&self, memory: &Memory, failed: impl Fn() -> bool) -> bool {
+    /// Whether a commit is to begin, if only because it is asked for. Asked of one batch at a time.
+    pub fn is_due(&self, memory: &Memory, asked: bool, failed: impl Fn() -> bool) -> bool {
         while (self.each_batch || memory.is_overfull()) && self.under_way.load(Relaxed) && !failed() {
             std::thread::sleep(std::time::Duration::from_micros(50));
         }
@@ -113,7 +115,12 @@ impl Pace {
         }
         let at_first = FIRST_WORK_US << self.begun.load(Relaxed).min(10);
         let work = (self.cost.load(Relaxed) * WORK_PER_CUT).clamp(at_first.min(WORK_US), WORK_US_MAX) * self.threads;
-        self.each_batch || memory.is_full() || self.busy.load(Relaxed) >= work || self.since().seconds() >= WAIT_S
+        self.each_batch || asked || memory.is_full() || self.busy.load(Relaxed) >= work || self.since().seconds() >= WAIT_S
+    }
+
+    /// A commit has begun and is not made yet.
+    pub fn is_under_way(&self) -> bool {
+        self.under_way.load(Relaxed)
     }
 
     /// A commit begins.
@@ -305,7 +312,8 @@ impl Lasting {
     /// Makes a commit: first everything it speaks of lasts, then the commit, then what waits for it is published.
     pub fn commit(&self, running: &Running<'_>, request: Request) -> Result<()> {
         fault::point("commit-begun");
-        let Request { source, settle, partition, changes, sinks, journal: (journal, files), totals, decisions } = request;
+        let Request { source, settle, partition, changes, lookups, sinks, journal: (journal, files), totals, decisions } =
+            request;
         for file in files {
             file.sync_data().doing(|| "syncing what was set aside".into())?;
         }
@@ -332,6 +340,7 @@ impl Lasting {
             clock: to_hex(&partition.clock),
             dead_at: running.plan.groups.iter().map(|g| g.group.dead_at(live_from)).collect(),
             ids_dead_at: partition.ids_dead_at,
+            lookups,
             sinks: states,
             journal,
             totals: PipelineSummary { decisions, ..totals },
@@ -377,6 +386,7 @@ impl Writing {
         settle: Option<Job>,
         partition: PartitionState,
         changes: Changes,
+        lookups: Versions,
     ) -> Result<Request> {
         let sinks =
             self.sinks.iter_mut().map(|s| s.prepare(partition.offset.max(self.rebuilt_to))).collect::<Result<Vec<_>>>()?;
@@ -394,6 +404,6 @@ impl Writing {
             ..self.summary.clone()
         };
         let (journal, decisions) = (self.journal.prepare()?, self.decisions.clone());
-        Ok(Request { source, settle, partition, changes, sinks, journal, totals, decisions })
+        Ok(Request { source, settle, partition, changes, lookups, sinks, journal, totals, decisions })
     }
 }

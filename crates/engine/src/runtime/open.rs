@@ -2,6 +2,7 @@
 
 use super::batch::Counts;
 use super::commit::{Cut, Lasting, Pace};
+use super::lookups::Lookups;
 use super::memory::Memory;
 use super::turn::Turn;
 use super::{Control, Options, Partition, Place, Reading, Recut, Running, Writing, places, pump};
@@ -29,14 +30,14 @@ impl<'a> Running<'a> {
         recut: Recut<'_>,
     ) -> Result<Running<'a>> {
         let threads = options.threads.max(1);
-        let mut source = open_source(plan, place, options, control, recut)?;
-        let lookups = plan.lookups.iter().map(|l| l.config.open(&place.root, &l.wanted)).collect::<Result<Vec<_>>>()?;
-        let open = |mirror| Store::open(&place.of(&plan.name), &place.project, &plan.name, options.take_over, mirror);
-        let opened = place.lasting.then(|| place.mirror(&plan.name).and_then(open));
-        let mut notes = Vec::new();
-        let begun = match opened.transpose()? {
-            Some(opened) => Some(begin(plan, opened, options, place.memory, threads, source.as_mut(), &mut notes)?),
-            None => None,
+        let mut tries = 0;
+        let (source, begun, mut notes) = loop {
+            tries += 1;
+            match open_state(plan, place, options, control, recut) {
+                // On an object store the last commit of a process that was killed may still come, and be first.
+                Err(e) if e.kind == Kind::Conflict && place.bucket.is_some() && tries < TRIES_MAX => {}
+                opened => break opened?,
+            }
         };
         let generation = match &begun {
             Some(begun) => begun.manifest.generation,
@@ -45,6 +46,13 @@ impl<'a> Running<'a> {
             None => 0,
         };
         let manifest = begun.as_ref().map(|begun| &begun.manifest);
+        let state = place.lasting.then(|| place.of(&plan.name));
+        let committed = manifest.filter(|m| m.source.is_some()).map(|m| &m.lookups);
+        let lookups = Lookups::open(plan, &place.root, state.as_deref(), committed, &mut notes)?;
+        if let Some(begun) = &begun {
+            // Opening them undoes what is not of the commit: they are to be ours still.
+            begun.store.check_held()?;
+        }
         let sinks = open_sinks(plan, place, options, manifest, &mut notes).map_err(with_hint)?;
         let mut encoders = Vec::new();
         for _ in 0..threads {
@@ -103,8 +111,8 @@ impl<'a> Running<'a> {
             lasting,
             holds: sinks.iter().map(|s| s.holds().max(from)).collect(),
             from,
-            source: Mutex::new(Reading { source, next: 0, ended: false, uncommitted: false, bytes: None }),
-            lookups: Mutex::new(lookups),
+            source: Mutex::new(Reading { source, next: 0, ended: false, uncommitted: false, bytes: None, turning: None }),
+            lookups,
             partition: Turn::new(Partition { clock, duplicates, next_offset: offset }),
             groups: shards.into_iter().map(|shards| shards.into_iter().map(Turn::new).collect()).collect(),
             output: Turn::new(Writing { sinks, journal, summary, counts, decisions, rebuilt_to }),
@@ -115,6 +123,24 @@ impl<'a> Running<'a> {
             broken: AtomicBool::new(false),
         })
     }
+}
+
+/// A state may be lost to another process so often while it is opened.
+const TRIES_MAX: usize = 5;
+
+type OpenState = (Box<dyn Source>, Option<Begun>, Vec<String>);
+
+/// The source, at the place where the state goes on.
+fn open_state(plan: &Plan, place: &Place, options: &Options, control: &Control, recut: Recut<'_>) -> Result<OpenState> {
+    let mut source = open_source(plan, place, options, control, recut)?;
+    let mut notes = Vec::new();
+    if !place.lasting {
+        return Ok((source, None, notes));
+    }
+    let mirror = place.mirror(&plan.name)?;
+    let opened = Store::open(&place.of(&plan.name), &place.project, &plan.name, options.take_over, mirror)?;
+    let begun = begin(plan, opened, options, place.memory, source.as_mut(), &mut notes)?;
+    Ok((source, Some(begun), notes))
 }
 
 fn open_source(plan: &Plan, place: &Place, options: &Options, control: &Control, recut: Recut<'_>) -> Result<Box<dyn Source>> {
@@ -165,10 +191,10 @@ fn begin(
     opened: Opened,
     options: &Options,
     memory: Option<u64>,
-    threads: usize,
     source: &mut dyn Source,
     notes: &mut Vec<String>,
 ) -> Result<Begun> {
+    let threads = options.threads.max(1);
     let Opened { mut store, commits, damaged } = opened;
     notes.extend(damaged);
     let newest = commits.first();

@@ -296,7 +296,7 @@ fn inputs(plan: &Plan, batch: &mut Batch) -> Result<()> {
 }
 
 /// Columns that are known once the clock has had its turn.
-pub fn after_clock(plan: &Plan, batch: &mut Batch, generation: u32) {
+pub fn after_clock(plan: &Plan, batch: &mut Batch, generation: u32, version: &str) {
     let s = plan.standard;
     if plan.is_needed(s.late) {
         batch.columns[s.late] = Arc::new(BooleanArray::from(batch.late.clone()));
@@ -316,7 +316,7 @@ pub fn after_clock(plan: &Plan, batch: &mut Batch, generation: u32) {
             Arc::new(Date32Array::from_iter_values(batch.times.iter().map(|t| t.div_euclid(86_400_000_000) as i32)));
     }
     if plan.is_needed(s.version) {
-        batch.columns[s.version] = Arc::new(StringViewArray::from_iter_values(std::iter::repeat_n(&plan.version, batch.rows)));
+        batch.columns[s.version] = Arc::new(StringViewArray::from_iter_values(std::iter::repeat_n(version, batch.rows)));
     }
 }
 

@@ -2,7 +2,8 @@
 
 use super::batch::{Batch, Keep};
 use super::commit::{Changes, PartitionState};
-use super::{Control, Running};
+use super::lookups::Versions;
+use super::{Control, Reading, Running};
 use super::{poison, steps};
 use crate::config::TooLate;
 use crate::journal::{Fate, Journal, SetAside};
@@ -35,6 +36,8 @@ struct Worker<'a, 'r> {
     plan: &'r Plan,
     decoder: Box<dyn Decode>,
     lookups: Vec<Box<dyn Lookup>>,
+    /// Of the pipeline and its lookups, as outputs name it; and which change of lookups that is.
+    version: (String, u64),
     encoders: Vec<Box<dyn Encode>>,
 }
 
@@ -46,7 +49,7 @@ struct Taken {
 }
 
 /// A place in the source, and what makes everything before it last.
-type At = (String, Option<Job>);
+type At = (String, Option<Job>, Versions);
 
 /// What a batch hands to one sink.
 struct Block {
@@ -63,15 +66,24 @@ struct Block {
 impl<'a, 'r> Worker<'a, 'r> {
     fn new(running: &'a Running<'r>) -> Result<Worker<'a, 'r>> {
         let plan = running.plan;
-        let lookups = running.forked_lookups();
+        let number = running.lookups.number();
+        let (lookups, version) = running.lookups.fork(plan);
         let encoders = running.encoders.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let encoders = encoders.ok_or_else(|| Error::internal("more threads than encoders"))?;
-        Ok(Worker { running, plan, decoder: plan.codec.decoder(plan.wanted.clone())?, lookups, encoders })
+        Ok(Worker {
+            running,
+            plan,
+            decoder: plan.codec.decoder(plan.wanted.clone())?,
+            lookups,
+            version: (version, number),
+            encoders,
+        })
     }
 
     fn run(&mut self, control: &Control) -> Result<()> {
         while let Some(Taken { number, chunk, commit }) = self.next(control)? {
             let at_work = Stopwatch::start();
+            self.use_lookups();
             let mut batch = self.read(chunk)?;
             self.running.received.fetch_add(batch.counts.received, Relaxed);
             let partition = self.clock(number, &mut batch, commit.is_some())?;
@@ -90,7 +102,7 @@ impl<'a, 'r> Worker<'a, 'r> {
             };
             let mut blocks = Vec::new();
             if batch.rows > 0 {
-                steps::after_clock(self.plan, &mut batch, self.running.generation);
+                steps::after_clock(self.plan, &mut batch, self.running.generation, &self.version.0);
                 self.score(&mut batch)?;
             }
             for i in 0..self.encoders.len() {
@@ -113,11 +125,20 @@ impl<'a, 'r> Worker<'a, 'r> {
                 // What has panicked is not used again.
                 let batch = poison::read(whole, plan.codec.framing().as_mut(), |part| {
                     let mut decoder = plan.codec.decoder(plan.wanted.clone())?;
-                    steps::read(plan, decoder.as_mut(), &mut running.forked_lookups(), part)
+                    steps::read(plan, decoder.as_mut(), &mut running.lookups.fork(plan).0, part)
                 });
-                (self.decoder, self.lookups) = (plan.codec.decoder(plan.wanted.clone())?, running.forked_lookups());
+                (self.decoder, self.lookups) = (plan.codec.decoder(plan.wanted.clone())?, running.lookups.fork(plan).0);
                 batch
             }
+        }
+    }
+
+    /// Those that hold now. They change while no batch is under way.
+    fn use_lookups(&mut self) {
+        let number = self.running.lookups.number();
+        if number != self.version.1 {
+            let (lookups, version) = self.running.lookups.fork(self.plan);
+            (self.lookups, self.version) = (lookups, (version, number));
         }
     }
 
@@ -134,6 +155,7 @@ impl<'a, 'r> Worker<'a, 'r> {
             if reading.ended || control.stop.load(Relaxed) || self.running.failed() {
                 return Ok(None);
             }
+            self.turn_lookups(&mut reading);
             let chunk = match reading.source.next() {
                 Ok(Some(chunk)) => chunk,
                 Ok(None) => {
@@ -150,12 +172,14 @@ impl<'a, 'r> Worker<'a, 'r> {
             let mut commit = None;
             if let Some(lasting) = &self.running.lasting
                 && (!nothing || reading.uncommitted)
-                && lasting.pace.is_due(&lasting.memory, || self.running.failed())
+                && lasting.pace.is_due(&lasting.memory, self.may_turn(), || self.running.failed())
                 && let Some(position) = reading.source.position()
             {
                 lasting.pace.begin();
                 lasting.cut.announce(reading.next);
-                commit = Some((position, reading.source.settle()?));
+                let versions = self.running.lookups.of_commit(self.may_turn());
+                reading.turning = Some(versions.clone());
+                commit = Some((position, reading.source.settle()?, versions));
             }
             if nothing && commit.is_none() {
                 continue;
@@ -165,6 +189,26 @@ impl<'a, 'r> Worker<'a, 'r> {
             reading.next += 1;
             reading.uncommitted = commit.is_none();
             return Ok(Some(Taken { number, chunk, commit }));
+        }
+    }
+
+    /// Other lookups may be used behind a commit: no sink has rows of later events already.
+    fn may_turn(&self) -> bool {
+        let held = self.running.holds.iter().max().copied().unwrap_or(0);
+        self.running.lookups.is_due() && self.running.received.load(Relaxed) >= held
+    }
+
+    /// Lookups change behind the commit that names them, when it is made; at once where there are no commits.
+    fn turn_lookups(&self, reading: &mut Reading) {
+        if !self.running.lookups.is_due() {
+            return;
+        }
+        let Some(lasting) = &self.running.lasting else { return self.running.lookups.turn(None) };
+        if let Some(versions) = reading.turning.take() {
+            while lasting.pace.is_under_way() && !self.running.failed() {
+                std::thread::sleep(std::time::Duration::from_micros(100));
+            }
+            self.running.lookups.turn(Some(&versions));
         }
     }
 
@@ -340,8 +384,9 @@ impl<'a, 'r> Worker<'a, 'r> {
         output.summary.delivered += batch.rows as u64;
         self.running.delivered.fetch_add(batch.rows as u64, Relaxed);
         if let (Some(lasting), Some((at, partition, changes))) = (&self.running.lasting, commit) {
-            let (source, settle) = at.unzip();
-            lasting.request(output.request(source, settle.flatten(), partition, changes)?);
+            // What carries a commit has a place; only then is there one.
+            let Some((source, settle, versions)) = at else { return Ok(()) };
+            lasting.request(output.request(Some(source), settle, partition, changes, versions)?);
         }
         Ok(())
     }

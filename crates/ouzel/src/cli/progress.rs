@@ -60,7 +60,7 @@ impl ProgressLine {
         self.clear();
     }
 
-    fn clear(&mut self) {
+    pub fn clear(&mut self) {
         if std::mem::take(&mut self.shown) {
             let _ = write!(std::io::stderr(), "\r\x1b[2K");
         }

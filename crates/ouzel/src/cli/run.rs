@@ -113,7 +113,13 @@ fn run_all(
     let line = Mutex::new(ProgressLine::new(format == Format::Text));
     let ends = Mutex::new((summaries, Exit::Ok));
     for set in joined(pipelines) {
-        let watch = |pipeline: &Pipeline, progress| lock(&line).show(&pipeline.name, progress);
+        let watch = |pipeline: &Pipeline, progress| {
+            for news in lock(&control.news).drain(..) {
+                lock(&line).clear();
+                eprintln!("{}: {news}", paint("warning", AnsiColor::Yellow, errors_have_colour()));
+            }
+            lock(&line).show(&pipeline.name, progress)
+        };
         let ended = |pipeline: &Pipeline, result: Result<Ended>| {
             lock(&line).ended(&pipeline.name);
             let exit = told(&pipeline.name, &result, format);
@@ -237,7 +243,11 @@ fn describe(name: &str, s: &PipelineSummary, colour: bool) -> String {
     }
     if !s.keys.is_empty() {
         let keys: Vec<String> = s.keys.iter().map(|(by, n)| format!("{} by {by}", count(*n))).collect();
-        line(&mut out, "keys", &format!("{} ({})", keys.join(", "), bytes(s.state_bytes)));
+        let on_disk = match s.evicted_bytes {
+            0 => String::new(),
+            evicted => format!(", others on disk ({})", bytes(evicted)),
+        };
+        line(&mut out, "keys", &format!("{} ({}){on_disk}", keys.join(", "), bytes(s.state_bytes)));
     }
     for file in &s.set_aside {
         line(&mut out, "set aside", file);

@@ -2,6 +2,7 @@
 
 mod commands;
 mod docs;
+mod lookups;
 mod resume;
 mod specs;
 mod streams;

@@ -5,17 +5,17 @@ use super::RangesLookup;
 use super::address::Address;
 use super::csv::Lines;
 use super::table::{Range, Table};
+use crate::lookups::Files;
 use crate::lookups::columns::Values;
 use arrow_array::{BooleanArray, Float64Array, Int64Array};
 use hashbrown::HashMap;
 use ouzel_core::{Error, FieldType, Result};
 use std::borrow::Cow;
-use std::path::Path;
 
 type Cells<'a> = Vec<Cow<'a, [u8]>>;
 
-pub(super) fn load(config: &RangesLookup, root: &Path, wanted: &[bool]) -> Result<Table> {
-    let text = crate::lookups::read_file(root, &config.file)?;
+pub(super) fn load(config: &RangesLookup, files: Files<'_>, wanted: &[bool]) -> Result<Table> {
+    let text = crate::lookups::read_file(files, &config.file)?;
     let mut lines = Lines::new(&text);
     let at = |line: usize, message: String| Error::config(format!("{}:{line}: {message}", config.file.value));
     let mut cells = Cells::new();

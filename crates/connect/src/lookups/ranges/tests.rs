@@ -9,6 +9,7 @@ use proptest::prelude::*;
 use std::fs;
 use std::io::Write;
 use std::net::{Ipv4Addr, Ipv6Addr};
+use std::path::Path;
 
 fn parse(text: &str) -> (Option<LookupConfig>, String) {
     let mut report = Report::new();
@@ -26,7 +27,7 @@ fn look_up(config: &str, table: &[u8], wanted: &[bool], keys: &[Option<&str>]) -
     let (config, problems) = parse(&format!("ranges: {{ of: ip, file: t.csv, {config} }}"));
     assert_eq!(problems, "");
     let config = config.expect("no problems");
-    let mut lookup = config.open(dir.path(), wanted)?.fork();
+    let mut lookup = config.open(&|name| dir.path().join(name), wanted)?.fork();
     let keys: StringViewArray = keys.iter().copied().collect();
     let columns = lookup.lookup(&keys)?;
     let types = config.columns();
@@ -131,7 +132,8 @@ fn a_bad_table_is_refused_with_its_line() {
         assert!(error.contains(expected), "{error}");
     }
     let (config, _) = parse("ranges: { of: ip, file: none.csv, take: { asn: int } }");
-    let error = config.expect("no problems").open(Path::new("/nowhere"), &[]).map(drop).expect_err("no such file");
+    let error =
+        config.expect("no problems").open(&|name| Path::new("/nowhere").join(name), &[]).map(drop).expect_err("no such file");
     assert_eq!(error.to_string(), "lookup file `/nowhere/none.csv` does not exist");
 }
 
@@ -239,7 +241,7 @@ fn real_ranges() {
         parse("ranges: { of: ip, file: asn-ipv4.csv.xz, columns: [start, end, asn, name], take: { asn: int, name: text } }");
     assert_eq!(problems, "");
     let watch = Stopwatch::start();
-    let mut lookup = config.expect("no problems").open(&root, &[true, true]).expect("a good table");
+    let mut lookup = config.expect("no problems").open(&|name| root.join(name), &[true, true]).expect("a good table");
     println!("asn-ipv4.csv.xz: loaded in {:.2} s", watch.seconds());
     let columns = lookup.lookup(&["1.0.0.1", "8.8.8.8", "127.0.0.1"].into_iter().map(Some).collect()).expect("never fails");
     assert_eq!(columns[0].as_primitive::<Int64Type>().iter().collect::<Vec<_>>(), [Some(13335), Some(15169), None]);

@@ -1,11 +1,11 @@
 //! Which tokens mean what. Of all tokens that occur in a user agent, the first in its list counts; letters match in either case.
 
 use super::{Class, UserAgentLookup};
+use crate::lookups::Files;
 use crate::lookups::read_file;
 use aho_corasick::AhoCorasick;
 use ouzel_core::{Error, Result};
 use regex::{RegexSet, RegexSetBuilder};
-use std::path::Path;
 
 /// Named crawlers stand before `bot`, that before browsers (which many crawlers also name), and browsers before those whose
 /// token they carry for compatibility. The last is for what is not recognised.
@@ -177,12 +177,12 @@ enum Crawlers {
 const PATTERNS_BYTES_MAX: usize = 64 << 20;
 
 impl Rules {
-    pub fn load(config: &UserAgentLookup, root: &Path) -> Result<Rules> {
+    pub fn load(config: &UserAgentLookup, files: Files<'_>) -> Result<Rules> {
         let crawlers = if config.substrings.is_none() && config.patterns.is_none() {
             Crawlers::BuiltIn(Tokens::new(CRAWLERS.iter().copied())?)
         } else {
-            let substrings = config.substrings.as_ref().map(|file| substrings(&read_file(root, file)?, file)).transpose()?;
-            let patterns = config.patterns.as_ref().map(|file| patterns(&read_file(root, file)?, file)).transpose()?;
+            let substrings = config.substrings.as_ref().map(|file| substrings(&read_file(files, file)?, file)).transpose()?;
+            let patterns = config.patterns.as_ref().map(|file| patterns(&read_file(files, file)?, file)).transpose()?;
             Crawlers::Given { substrings, patterns }
         };
         let tokens =

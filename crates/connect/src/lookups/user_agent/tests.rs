@@ -3,6 +3,7 @@ use crate::lookups::LookupConfig;
 use arrow_array::cast::AsArray;
 use ouzel_core::{clock::Stopwatch, yaml};
 use std::fs;
+use std::path::Path;
 
 fn parse(text: &str) -> (Option<LookupConfig>, String) {
     let mut report = Report::new();
@@ -16,7 +17,7 @@ fn parse(text: &str) -> (Option<LookupConfig>, String) {
 fn open(text: &str, root: &Path, wanted: &[bool]) -> Result<Box<dyn Lookup>> {
     let (config, problems) = parse(text);
     assert_eq!(problems, "");
-    config.expect("no problems").open(root, wanted)
+    config.expect("no problems").open(&|name| root.join(name), wanted)
 }
 
 /// `crawler family os` of each, nulls as `-`.
@@ -159,7 +160,9 @@ fn lists_of_the_project() {
 #[test]
 fn what_is_remembered_is_bounded() {
     let rules = match parse("user_agent: { of: ua }").0 {
-        Some(LookupConfig::UserAgent(config)) => Rules::load(&config, Path::new("/nowhere")).expect("built in"),
+        Some(LookupConfig::UserAgent(config)) => {
+            Rules::load(&config, &|name| Path::new("/nowhere").join(name)).expect("built in")
+        }
         other => panic!("{other:?}"),
     };
     let mut lookup = UserAgents::new(Arc::new(Shared { rules, values: values(), wanted: [true; 3] }));
