@@ -125,7 +125,15 @@ fn until_through(plan: &Plan, place: &Place, options: &Options, cuts: Cuts) -> o
 
 /// What does not depend on how it was run.
 fn counts(summary: &PipelineSummary) -> PipelineSummary {
-    PipelineSummary { keys: Default::default(), state_bytes: 0, evicted_bytes: 0, seconds: 0.0, commits: 0, resumed: None, ..summary.clone() }
+    PipelineSummary {
+        keys: Default::default(),
+        state_bytes: 0,
+        evicted_bytes: 0,
+        seconds: 0.0,
+        commits: 0,
+        resumed: None,
+        ..summary.clone()
+    }
 }
 
 fn pick<'p>(project: &'p Project, case: &Case) -> Result<&'p crate::project::Pipeline, String> {

@@ -46,5 +46,5 @@ fn a_run_goes_on_from_state_of_every_version() {
         assert_eq!(rows, run(anew.path()).0, "{:?}", fixture.file_name());
         versions += 1;
     }
-    assert_eq!(versions, 1, "each version of the format has a fixture");
+    assert_eq!(versions, 2, "each version of the format has a fixture");
 }
