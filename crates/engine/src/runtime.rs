@@ -27,7 +27,7 @@ use crate::plan::Plan;
 use crate::summary::PipelineSummary;
 use batch::Counts;
 use commit::{Lasting, Request};
-use lookups::{Lookups, Versions};
+use lookups::Lookups;
 use ouzel_connect::sources::Surroundings;
 use ouzel_connect::streams::Streams;
 use ouzel_core::clock::Stopwatch;
@@ -235,8 +235,6 @@ struct Reading {
     /// Chunks have come since the last commit was begun.
     uncommitted: bool,
     bytes: Option<(u64, u64)>,
-    /// Lookups that the commit begun last names.
-    turning: Option<Versions>,
 }
 
 /// What the one partition of a source remembers.
@@ -284,7 +282,14 @@ impl<'a> Running<'a> {
         let Some(lasting) = &self.lasting else { return };
         let merge = || {
             if let Some(due) = lasting.merge_due() {
-                scope.spawn(|| lasting.merged(due.run(self.plan)));
+                scope.spawn(|| {
+                    let merged = due.run(self.plan);
+                    if let Err(e) = &merged {
+                        let note = format!("files of state could not be merged, and are tried again later: {e}");
+                        self.output.visit(|output| output.summary.notes.push(note));
+                    }
+                    lasting.merged(merged);
+                });
             }
         };
         // Runs that are too short for a merge of their own leave files too.
@@ -318,8 +323,7 @@ impl<'a> Running<'a> {
         }
         let changes = lasting.cut.last(self, threads)?;
         self.output.visit(|output| output.sinks.iter_mut().try_for_each(|sink| sink.finish()))?;
-        let request =
-            self.output.visit(|output| output.request(source, settle, state, changes, self.lookups.of_commit(false)))?;
+        let request = self.output.visit(|output| output.request(source, settle, state, changes, self.lookups.versions()))?;
         lasting.commit(self, request)
     }
 

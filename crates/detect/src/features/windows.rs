@@ -302,6 +302,7 @@ impl Measure for Windows {
     }
 
     fn forget(&mut self, slot: u32) {
+        self.in_part.remove(&slot);
         if let Some(s) = self.slots.get_mut(slot as usize) {
             *s = Slot { log: Log::new(self.sum_of_lane.len(), self.sums), ..Slot::default() };
         }

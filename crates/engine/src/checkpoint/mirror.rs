@@ -17,7 +17,7 @@ use object_store::path::Path as Key;
 use object_store::{BackoffConfig, ClientOptions, ObjectStore, ObjectStoreExt, PutMode, PutPayload, RetryConfig, WriteMultipart};
 use ouzel_connect::sinks::sync_folder;
 use ouzel_core::error::ResultExt;
-use ouzel_core::{Error, Result};
+use ouzel_core::{Error, Kind, Result};
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{Read, Seek, SeekFrom, Write};
@@ -75,7 +75,13 @@ impl Mirror {
     pub fn list(&self) -> Result<BTreeMap<String, u64>> {
         let found = self.store.list(Some(&self.prefix)).map_ok(|about| (about.location, about.size)).try_collect::<Vec<_>>();
         let found = self.runtime.block_on(found).map_err(|e| self.unavailable("listing", &e))?;
-        Ok(found.into_iter().filter_map(|(key, size)| Some((key.filename()?.to_string(), size))).collect())
+        // What lies in folders of ours is another pipeline's.
+        let name = |key: &Key| {
+            let mut parts = key.prefix_match(&self.prefix)?;
+            let name = parts.next()?.as_ref().to_string();
+            parts.next().is_none().then_some(name)
+        };
+        Ok(found.into_iter().filter_map(|(key, size)| Some((name(&key)?, size))).collect())
     }
 
     /// `None`: there is none of that name.
@@ -196,37 +202,77 @@ fn with_sources(e: &dyn std::error::Error) -> String {
 }
 
 impl Mirror {
-    /// Makes the folder what the store has: its commits, and what they name.
+    /// Makes the folder what the store has: its commits, and what they name. The commits come last: a folder that has one has all of it.
+    /// [`Kind::Changed`]: the folder has commits and the store has none.
     pub fn pull(&self, folder: &Path) -> Result<()> {
         let there = self.list()?;
         let manifests: Vec<&String> = there.keys().filter(|name| name.ends_with(".manifest")).collect();
         for entry in fs::read_dir(folder).doing(|| format!("reading `{}`", folder.display()))?.flatten() {
             let name = entry.file_name().to_string_lossy().into_owned();
-            if name.ends_with(".manifest") && !manifests.contains(&&name) {
-                // It was never a commit.
-                fs::remove_file(entry.path()).doing(|| format!("removing `{}`", entry.path().display()))?;
+            if !name.ends_with(".manifest") || manifests.contains(&&name) {
+                continue;
             }
+            if manifests.is_empty() {
+                let message = format!(
+                    "`{}` holds state, and `{}` holds none: go on with the folder (`state: {{ local: {{}} }}`), name another `path` to begin \
+                     anew, or see that bucket and prefix are right",
+                    folder.display(),
+                    self.location
+                );
+                return Err(Error::new(Kind::Changed, message));
+            }
+            // It was never a commit.
+            fs::remove_file(entry.path()).doing(|| format!("removing `{}`", entry.path().display()))?;
         }
-        let mut newest = None;
+        let (mut newest, mut new) = (None, Vec::new());
         let mut was_here = false;
         for name in manifests {
             let Some(bytes) = self.read(name)? else { continue };
             let path = folder.join(name);
             was_here = fs::read(&path).is_ok_and(|here| here == bytes);
+            if let Ok(manifest) = Manifest::decode(&bytes) {
+                for (name, bytes) in manifest.state_files() {
+                    self.pull_file(folder, name, bytes)?;
+                }
+                newest = Some(manifest);
+            }
             if !was_here {
-                replace(&path, |file| file.write_all(&bytes).doing(|| format!("writing `{}`", path.display())))?;
+                new.push((path, bytes));
             }
-            let Ok(manifest) = Manifest::decode(&bytes) else { continue };
-            for (name, bytes) in manifest.state_files() {
-                self.pull_file(folder, name, bytes)?;
-            }
-            newest = Some(manifest);
         }
         // What was set aside since the last commit here may be another than since the last commit there.
         if let Some(newest) = newest.filter(|newest| !was_here || !journal::holds(folder, newest.journal)) {
             self.pull_journals(folder, &newest)?;
         }
+        for path in journal::files(folder) {
+            self.join_settled(&path.with_extension("settled"))?;
+        }
+        for (path, bytes) in new {
+            replace(&path, |file| file.write_all(&bytes).doing(|| format!("writing `{}`", path.display())))?;
+        }
         Ok(())
+    }
+
+    /// Gets the files of a commit once more: what is here is damaged.
+    pub fn fetch_again(&self, folder: &Path, commit: &Manifest) -> Result<()> {
+        for (name, bytes) in commit.state_files() {
+            let _ = fs::remove_file(folder.join(name));
+            self.pull_file(folder, name, bytes)?;
+        }
+        Ok(())
+    }
+
+    /// Adds to the events that are settled here those that are settled there.
+    pub fn join_settled(&self, path: &Path) -> Result<()> {
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let Some(theirs) = self.read(&name)? else { return Ok(()) };
+        let here = fs::read_to_string(path).unwrap_or_default();
+        let theirs = String::from_utf8_lossy(&theirs).into_owned();
+        let more: String = theirs.lines().filter(|id| !here.lines().any(|h| h == *id)).map(|id| format!("{id}\n")).collect();
+        if more.is_empty() {
+            return Ok(());
+        }
+        replace(path, |file| file.write_all((here + &more).as_bytes()).doing(|| format!("writing `{}`", path.display())))
     }
 
     /// One that is there is as it was written: no two have one name. One that is not is for the restore to miss.
@@ -240,17 +286,10 @@ impl Mirror {
 
     fn pull_journals(&self, folder: &Path, manifest: &Manifest) -> Result<()> {
         for (dead, path) in journal::files(folder).into_iter().enumerate() {
-            let settled = path.with_extension("settled");
-            for path in [&path, &settled] {
-                let _ = fs::remove_file(path);
-            }
+            let _ = fs::remove_file(&path);
             let parts: Vec<_> = manifest.journal_parts.iter().filter(|part| part.dead == (dead == 1)).collect();
             if !parts.is_empty() {
                 replace(&path, |file| parts.iter().try_for_each(|part| self.fetch(&part.name, file).map(drop)))?;
-            }
-            let name = settled.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            if let Some(bytes) = self.read(&name)? {
-                replace(&settled, |file| file.write_all(&bytes).doing(|| format!("writing `{}`", settled.display())))?;
             }
         }
         Ok(())

@@ -19,6 +19,9 @@ use std::path::{Path, PathBuf};
 /// Commits that are kept: the last, and some to fall back on where it is damaged.
 const KEPT_COMMITS: usize = 3;
 
+/// Commits after a merge that failed before another is tried.
+const FAILED_COMMITS: u32 = 32;
+
 /// The state of a pipeline, held by this process.
 pub struct Store {
     folder: PathBuf,
@@ -44,8 +47,8 @@ enum Merging {
     Idle,
     UnderWay,
     Done(Made),
-    /// No other is tried: more files only take longer to read.
-    Failed,
+    /// No other is tried for so many commits: more files only take longer to read.
+    Failed(u32),
 }
 
 /// A merge that should be made.
@@ -139,6 +142,11 @@ impl Store {
             merging: Merging::Idle,
         };
         Ok(Opened { store, commits, damaged })
+    }
+
+    /// Gets the files of a commit once more, where the folder is a copy. False: there is nowhere to get them from.
+    pub fn fetch_again(&self, commit: &Manifest) -> Result<bool> {
+        self.mirror.as_ref().map_or(Ok(false), |mirror| mirror.fetch_again(&self.folder, commit).map(|()| true))
     }
 
     pub fn folder(&self) -> &Path {
@@ -249,10 +257,15 @@ impl Store {
 
     /// The next commit names the merged file in place of those it was made of.
     pub fn merged(&mut self, result: Result<Made>) {
-        self.merging = result.map_or(Merging::Failed, Merging::Done);
+        self.merging = result.map_or(Merging::Failed(FAILED_COMMITS), Merging::Done);
     }
 
     fn take_merged(&mut self, manifest: &mut Manifest, cold: &Cold) {
+        match &mut self.merging {
+            Merging::Failed(left) if *left > 0 => *left -= 1,
+            Merging::Failed(_) => self.merging = Merging::Idle,
+            _ => {}
+        }
         let Merging::Done(_) = self.merging else { return };
         match std::mem::take(&mut self.merging) {
             Merging::Done(Made::File(merged)) => {
@@ -268,7 +281,7 @@ impl Store {
                     manifest.cold.retain(|file| !merged.of.contains(&file.name));
                 }
             }
-            Merging::Idle | Merging::UnderWay | Merging::Failed => {}
+            Merging::Idle | Merging::UnderWay | Merging::Failed(_) => {}
         }
     }
 
@@ -311,7 +324,9 @@ impl Store {
         }
         for manifest in &removed {
             let _ = fs::remove_file(self.folder.join(manifest.file_name()));
-            for name in manifest.file_names().filter(|name| !needed.contains(name)) {
+            // A copy of a lookup file may just wait for its commit.
+            let is_left = |name: &&str| !needed.contains(name) && !name.ends_with(".lookup");
+            for name in manifest.file_names().filter(is_left) {
                 let _ = fs::remove_file(self.folder.join(name));
             }
         }
@@ -324,7 +339,8 @@ impl Store {
             self.kept.iter().flat_map(|m| m.file_names().map(str::to_string).chain([m.file_name()])).collect();
         for entry in fs::read_dir(&self.folder).doing(|| format!("reading `{}`", self.folder.display()))?.flatten() {
             let name = entry.file_name().to_string_lossy().into_owned();
-            if (self.left(&name) || name.ends_with(".new")) && !needed.contains(&name) {
+            let ours = self.left(&name) || [".new", ".lookup"].iter().any(|end| name.ends_with(end));
+            if ours && !needed.contains(&name) {
                 let _ = fs::remove_file(entry.path());
             }
         }

@@ -68,7 +68,9 @@ impl Journaled {
         file.write_all(lines.as_bytes()).and_then(|()| file.sync_all()).doing(doing)?;
         self.settled.extend(ids.iter().cloned());
         if let (Some(mirror), Some(name)) = (&self.mirror, self.settled_path.file_name()) {
-            let bytes = file.metadata().doing(doing)?.len();
+            // Others may have been settled on another machine meanwhile.
+            mirror.join_settled(&self.settled_path)?;
+            let bytes = std::fs::metadata(&self.settled_path).doing(doing)?.len();
             mirror.upload(&name.to_string_lossy(), &self.settled_path, 0, bytes)?;
         }
         Ok(())

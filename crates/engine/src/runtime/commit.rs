@@ -231,10 +231,12 @@ impl Cut {
             work.next += 1;
             drop(work);
             let saved = shard.visit(|shard| {
+                // Before keys leave: a group whose keys all do would have no share of memory ever after.
+                let weight = lasting.memory.weight(shard);
                 let (leaving, gone) = lasting.memory.relieve(group, shard, &lasting.cold);
                 let mut keys = Section::empty(SectionKind::Keys(group as u32));
                 keys.entries = shard.save(&mut keys.payload);
-                Saved { group, keys, gone, leaving, weight: lasting.memory.weight(shard) }
+                Saved { group, keys, gone, leaving, weight }
             });
             work = self.lock();
             work.saved.push(saved);

@@ -28,6 +28,9 @@ pub(super) struct Lookups {
     /// Read, and waits for a commit.
     next: Mutex<Option<Set>>,
     waits: AtomicBool,
+    /// Named by a commit that is under way: used when it is made, whatever comes meanwhile.
+    turning: Mutex<Option<Set>>,
+    turns: AtomicBool,
     watch: Mutex<Watch>,
 }
 
@@ -84,6 +87,8 @@ impl Lookups {
             number: AtomicU64::new(0),
             next: Mutex::new(next),
             waits,
+            turning: Mutex::new(None),
+            turns: AtomicBool::new(false),
             watch: Mutex::new(Watch { since: Stopwatch::start(), seen: looks.clone(), read: looks }),
         })
     }
@@ -104,8 +109,12 @@ impl Lookups {
         watch.read = looks;
         match Set::read(plan, &self.root, self.state.as_deref()) {
             Ok(set) => {
-                let is_other = set.versions != lock(&self.current).versions;
-                *lock(&self.next) = is_other.then_some(set);
+                let mut next = lock(&self.next);
+                let is_other = match &*lock(&self.turning) {
+                    Some(turning) => set.versions != turning.versions,
+                    None => set.versions != lock(&self.current).versions,
+                };
+                *next = is_other.then_some(set);
                 self.waits.store(is_other, Relaxed);
                 None
             }
@@ -118,23 +127,34 @@ impl Lookups {
         self.waits.load(Relaxed)
     }
 
-    /// The versions that a commit names: those that hold behind it.
-    pub fn of_commit(&self, turns: bool) -> Versions {
-        let next = lock(&self.next).as_ref().filter(|_| turns).map(|set| set.versions.clone());
-        next.unwrap_or_else(|| lock(&self.current).versions.clone())
+    /// The versions that hold.
+    pub fn versions(&self) -> Versions {
+        lock(&self.current).versions.clone()
     }
 
-    /// From the next batch on, those are used that wait. No batch is under way. `versions`: those that the commit has named.
-    pub fn turn(&self, versions: Option<&Versions>) {
+    /// Those that wait are used from the next [`Lookups::turn`] on: a commit names them that is begun now. `None`: none wait.
+    pub fn begin_turn(&self) -> Option<Versions> {
         let mut next = lock(&self.next);
-        // Others still may have come since the commit was begun: they wait for the next one.
-        if versions.is_none_or(|versions| next.as_ref().is_some_and(|set| set.versions == *versions))
-            && let Some(set) = next.take()
-        {
+        let set = next.take()?;
+        let versions = set.versions.clone();
+        *lock(&self.turning) = Some(set);
+        self.waits.store(false, Relaxed);
+        self.turns.store(true, Relaxed);
+        Some(versions)
+    }
+
+    /// A turn has begun.
+    pub fn is_turning(&self) -> bool {
+        self.turns.load(Relaxed)
+    }
+
+    /// From the next batch on, those are used that the turn has begun with. No batch is under way.
+    pub fn turn(&self) {
+        if let Some(set) = lock(&self.turning).take() {
             *lock(&self.current) = set;
-            self.waits.store(false, Relaxed);
             self.number.fetch_add(1, Relaxed);
         }
+        self.turns.store(false, Relaxed);
     }
 
     /// Which change it is that holds now.

@@ -20,7 +20,10 @@ const LEFT: f64 = 0.85;
 /// Of what may be, where reading waits for a commit that is under way.
 const FAR_TOO_MUCH: f64 = 1.25;
 
-/// What shards had at a cut, after keys have left them.
+/// Of the limit, for a group that has next to nothing yet.
+const SHARE_MIN: f64 = 0.01;
+
+/// What shards had at a cut, before keys left them.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Weight {
     pub bytes: u64,
@@ -97,12 +100,13 @@ impl Memory {
         }
     }
 
-    /// Called with all that is left, by group, when nothing moves.
+    /// Called with all there was, by group, when nothing moves.
     pub fn weigh(&self, groups: &[Weight]) {
         let Some(limit) = self.limit else { return };
         let (bytes, keys) = (groups.iter().map(|w| w.bytes).sum::<u64>(), groups.iter().map(|w| w.keys).sum::<u64>());
         if bytes > 0 {
-            let shares = groups.iter().map(|group| group.bytes as f64 / bytes as f64).collect();
+            let share = |group: &Weight| (group.bytes as f64 / bytes as f64).max(SHARE_MIN);
+            let shares = groups.iter().map(share).collect();
             *self.shares.lock().unwrap_or_else(PoisonError::into_inner) = shares;
         }
         if keys > 0 {

@@ -111,7 +111,7 @@ impl<'a> Running<'a> {
             lasting,
             holds: sinks.iter().map(|s| s.holds().max(from)).collect(),
             from,
-            source: Mutex::new(Reading { source, next: 0, ended: false, uncommitted: false, bytes: None, turning: None }),
+            source: Mutex::new(Reading { source, next: 0, ended: false, uncommitted: false, bytes: None }),
             lookups,
             partition: Turn::new(Partition { clock, duplicates, next_offset: offset }),
             groups: shards.into_iter().map(|shards| shards.into_iter().map(Turn::new).collect()).collect(),
@@ -150,7 +150,7 @@ fn open_source(plan: &Plan, place: &Place, options: &Options, control: &Control,
         .clone()
         .open(&place.around(options), Box::new(move || framing.framing()))
         .doing(|| format!("opening the source of `{}`", plan.name))?;
-    let source = if plan.source.may_be_silent() { Box::new(pump::Pump::start(source, control.stop.clone())) } else { source };
+    let source = if plan.source.may_be_silent() { Box::new(pump::Pump::new(source, control.stop.clone())) } else { source };
     places::check(plan, &place.root)?;
     Ok(recut(source, Box::new(move || codec.framing())))
 }
@@ -225,11 +225,21 @@ fn begin(
             found = Some((commit.clone(), empty(plan), duplicates(plan, true)));
             break;
         }
-        let mut duplicates = duplicates(plan, true);
-        let restored = restore(plan, store.folder(), commit, &mut duplicates, threads);
-        // What has left memory is only read where it is needed, unless there is a doubt.
-        match restored.and_then(|r| if options.rebuild { r.cold.verify().map(|()| r) } else { Ok(r) }) {
-            Ok(restored) => {
+        let restore = || -> Result<_> {
+            let mut duplicates = duplicates(plan, true);
+            let restored = restore(plan, store.folder(), commit, &mut duplicates, threads)?;
+            // What has left memory is only read where it is needed, unless there is a doubt.
+            if options.rebuild {
+                restored.cold.verify()?;
+            }
+            Ok((restored, duplicates))
+        };
+        let restored = match restore() {
+            Err(e) if e.kind == Kind::Data && store.fetch_again(commit)? => restore(),
+            restored => restored,
+        };
+        match restored {
+            Ok((restored, duplicates)) => {
                 found = Some((commit.clone(), restored, duplicates));
                 break;
             }

@@ -3,7 +3,7 @@
 use super::batch::{Batch, Keep};
 use super::commit::{Changes, PartitionState};
 use super::lookups::Versions;
-use super::{Control, Reading, Running};
+use super::{Control, Running};
 use super::{poison, steps};
 use crate::config::TooLate;
 use crate::journal::{Fate, Journal, SetAside};
@@ -155,7 +155,7 @@ impl<'a, 'r> Worker<'a, 'r> {
             if reading.ended || control.stop.load(Relaxed) || self.running.failed() {
                 return Ok(None);
             }
-            self.turn_lookups(&mut reading);
+            self.turn_lookups();
             let chunk = match reading.source.next() {
                 Ok(Some(chunk)) => chunk,
                 Ok(None) => {
@@ -171,14 +171,14 @@ impl<'a, 'r> Worker<'a, 'r> {
             let nothing = chunk.data.is_empty() && chunk.fault.is_none();
             let mut commit = None;
             if let Some(lasting) = &self.running.lasting
-                && (!nothing || reading.uncommitted)
+                && (!nothing || reading.uncommitted || self.may_turn())
                 && lasting.pace.is_due(&lasting.memory, self.may_turn(), || self.running.failed())
                 && let Some(position) = reading.source.position()
             {
                 lasting.pace.begin();
                 lasting.cut.announce(reading.next);
-                let versions = self.running.lookups.of_commit(self.may_turn());
-                reading.turning = Some(versions.clone());
+                let turn = self.may_turn().then(|| self.running.lookups.begin_turn()).flatten();
+                let versions = turn.unwrap_or_else(|| self.running.lookups.versions());
                 commit = Some((position, reading.source.settle()?, versions));
             }
             if nothing && commit.is_none() {
@@ -199,16 +199,20 @@ impl<'a, 'r> Worker<'a, 'r> {
     }
 
     /// Lookups change behind the commit that names them, when it is made; at once where there are no commits.
-    fn turn_lookups(&self, reading: &mut Reading) {
-        if !self.running.lookups.is_due() {
-            return;
-        }
-        let Some(lasting) = &self.running.lasting else { return self.running.lookups.turn(None) };
-        if let Some(versions) = reading.turning.take() {
-            while lasting.pace.is_under_way() && !self.running.failed() {
-                std::thread::sleep(std::time::Duration::from_micros(100));
+    fn turn_lookups(&self) {
+        let lookups = &self.running.lookups;
+        match &self.running.lasting {
+            None if lookups.is_due() => {
+                lookups.begin_turn();
+                lookups.turn();
             }
-            self.running.lookups.turn(Some(&versions));
+            Some(lasting) if lookups.is_turning() => {
+                while lasting.pace.is_under_way() && !self.running.failed() {
+                    std::thread::sleep(std::time::Duration::from_micros(100));
+                }
+                lookups.turn();
+            }
+            _ => {}
         }
     }
 

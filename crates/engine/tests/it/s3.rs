@@ -2,6 +2,7 @@
 //! two machines at once.
 
 use ouzel_core::{Chunk, Kind, Source};
+use ouzel_engine::journal::{Fate, Journaled};
 use ouzel_engine::runtime::{STOPPED_DEAD, run_recut};
 use ouzel_engine::spec::Cuts;
 use ouzel_engine::{Control, Options, PipelineSummary, project};
@@ -160,6 +161,44 @@ fn each_machine_goes_on_where_the_one_before_was_killed() {
         }
         assert!(machines > 0);
     }
+
+    // A damaged copy is got once more.
+    let machine_of = |prefix: &str| machine(&state(prefix));
+    let (copy, options) = (machine_of("killed-3"), Options { threads: 1, ..Options::default() });
+    run(copy.path(), data.path(), &options).expect("goes on");
+    for file in std::fs::read_dir(copy.path().join(".ouzel/state/p")).expect("a folder").flatten() {
+        if [".delta", ".merged"].iter().any(|end| file.file_name().to_string_lossy().ends_with(end)) {
+            let mut bytes = std::fs::read(file.path()).expect("readable");
+            let middle = bytes.len() / 2;
+            bytes[middle] ^= 1;
+            std::fs::write(file.path(), bytes).expect("writable");
+        }
+    }
+    let summary = run(copy.path(), data.path(), &options).expect("goes on");
+    assert!(summary.notes.is_empty() && found(copy.path(), data.path()) == expected, "{:?}", summary.notes);
+
+    // What is settled on one machine is settled on all, and what another has settled stays so.
+    let settle = |machine: &Path, n: usize| {
+        let (project, _) = project::load(machine, &|_| Some(data.path().display().to_string()));
+        let place = project.expect("sound").place();
+        let mirror = place.mirror("p").expect("reachable");
+        let mut journaled = Journaled::open(&place.of("p"), Fate::DeadLettered, mirror).expect("readable");
+        let left: Vec<String> = journaled.entries().expect("readable").map(|entry| entry.id).collect();
+        journaled.settle(&left[..n]).expect("writable");
+        left.len()
+    };
+    let other = machine_of("killed-3");
+    let all = settle(copy.path(), 0);
+    assert_eq!((settle(other.path(), 2), settle(copy.path(), 1), settle(other.path(), 0)), (all, all - 2, all - 3));
+
+    // A bucket that has nothing does not stand for a folder that has something.
+    let local_state = format!("{}\n", std::fs::read_to_string(local.path().join("ouzel.yaml")).expect("readable"));
+    std::fs::write(local.path().join("ouzel.yaml"), format!("name: s3\nstores: {{ state: {} }}\n", state("empty")))
+        .expect("written");
+    let refused = run(local.path(), data.path(), &options).expect_err("refused");
+    assert!(refused.kind == Kind::Changed && refused.message().contains("holds none"), "{refused}");
+    std::fs::write(local.path().join("ouzel.yaml"), local_state).expect("written");
+    assert!(run(local.path(), data.path(), &options).expect("goes on").resumed.is_some());
 
     // Two at once: whoever comes later has it, and the other stops.
     let state = state("two");

@@ -91,10 +91,16 @@ fn merged(written: &[Vec<Vec<u8>>], by: usize, lateness: i64, exact_up_to: usize
     let one = |slot: usize, writings: &Vec<Vec<u8>>| {
         let from = by % writings.len();
         let to = (from + 1 + by % 3).min(writings.len());
-        let mut alone = vec![Vec::new(); 3];
-        alone[slot] = writings[from..to].to_vec();
+        // Another key has had the slot, and has left it.
+        let mut before = vec![Vec::new(); 3];
+        before[slot] = written[(slot + 1) % 3].last().into_iter().cloned().collect();
+        let mut windows = read(&before, lateness, exact_up_to);
+        windows.forget(slot as u32);
+        for bytes in &writings[from..to] {
+            windows.load(3, slot as u32, &mut Taker(bytes)).expect("sound");
+        }
         let mut bytes = Vec::new();
-        read(&alone, lateness, exact_up_to).save(slot as u32, &mut bytes, Save::All);
+        windows.save(slot as u32, &mut bytes, Save::All);
         let mut all = writings.clone();
         all.splice(from..to, [bytes]);
         all
