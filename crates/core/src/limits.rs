@@ -12,6 +12,8 @@ pub const EXACT_UP_TO: usize = 65_536;
 pub const TILES_PER_WINDOW: i64 = 256;
 /// Sketches of one measure and key, all tiles together. (The window last summed from them comes on top.)
 pub const SKETCH_BYTES_MAX: usize = 64 << 10;
+/// What a pipeline may have set aside as quarantined, and as dead, until somebody settles it.
+pub const JOURNAL_BYTES_MAX: u64 = 1 << 30;
 /// Raw text kept with a quarantined or dead-lettered event.
 pub const KEPT_RAW_BYTES_MAX: usize = 64 << 10;
 /// The longest window.

@@ -2,12 +2,14 @@
 //! folder of state, one JSON object a line.
 
 mod reading;
+#[cfg(test)]
+mod tests;
 
 pub use reading::{Entry, Journaled};
 
 use crate::checkpoint::JournalLengths;
 use ouzel_core::error::{Result, ResultExt};
-use ouzel_core::limits::KEPT_RAW_BYTES_MAX;
+use ouzel_core::limits::{JOURNAL_BYTES_MAX, KEPT_RAW_BYTES_MAX};
 use ouzel_core::{Error, Kind};
 use serde_json::json;
 use std::fs::File;
@@ -57,6 +59,8 @@ impl Fate {
 
 /// Writes them; a file is made when its first event comes.
 pub struct Journal {
+    /// Bytes of each.
+    limit: u64,
     quarantine: Lazy,
     dead_letters: Lazy,
 }
@@ -72,6 +76,7 @@ impl Journal {
     /// `take_over`: another process may still write to them.
     pub fn open(folder: &Path, keep: JournalLengths, take_over: bool) -> Result<Journal> {
         Ok(Journal {
+            limit: JOURNAL_BYTES_MAX,
             quarantine: Lazy::open(folder.join(Fate::Quarantined.file()), keep.quarantine, take_over)?,
             dead_letters: Lazy::open(folder.join(Fate::DeadLettered.file()), keep.dead_letters, take_over)?,
         })
@@ -104,7 +109,11 @@ impl Journal {
             "id": event.id, "origin": event.origin.0, "position": event.origin.1, "reason": event.reason,
             key: raw, "raw_bytes": event.raw.len(),
         });
-        lazy.write_line(&line.to_string())
+        let line = line.to_string();
+        if lazy.bytes + line.len() as u64 >= self.limit {
+            return Err(lazy.is_full());
+        }
+        lazy.write_line(&line)
     }
 
     /// The files that hold anything.
@@ -145,6 +154,17 @@ impl Lazy {
         let mut file = File::options().write(true).open(&path).doing(doing)?;
         file.set_len(keep).and_then(|()| file.seek(SeekFrom::End(0))).doing(doing)?;
         Ok(Lazy { path, file: Some(BufWriter::new(file)), bytes: keep })
+    }
+
+    /// Nothing more is set aside, and nothing dropped: the run waits for somebody.
+    fn is_full(&self) -> Error {
+        let command = if self.path.ends_with(Fate::Quarantined.file()) { "quarantine" } else { "deadletters" };
+        Error::unavailable(format!(
+            "`{}` is full, with {} MB of events set aside: look at them with `ouzel {command}`, make room with `ouzel {command} retry --to FILE` or \
+             `ouzel {command} drop --all`, and run again",
+            self.path.display(),
+            self.bytes >> 20
+        ))
     }
 
     fn write_line(&mut self, line: &str) -> Result<()> {

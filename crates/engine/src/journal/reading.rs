@@ -60,6 +60,11 @@ impl Journaled {
         Ok(lines.filter_map(|line| Entry::parse(&line)).filter(|entry| !self.settled.contains(&entry.id)))
     }
 
+    /// Nothing is left to look at, of some.
+    pub fn is_settled(&self) -> Result<bool> {
+        Ok(!self.settled.is_empty() && self.entries()?.next().is_none())
+    }
+
     /// Names events as settled; they are not shown any more.
     pub fn settle(&mut self, ids: &[String]) -> Result<()> {
         let doing = || format!("writing `{}`", self.settled_path.display());

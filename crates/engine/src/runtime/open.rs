@@ -8,7 +8,7 @@ use super::turn::Turn;
 use super::{Control, Options, Partition, Place, Reading, Recut, Running, Writing, places, pump};
 use crate::checkpoint::{Cold, Manifest, Opened, Restored, Store, restore};
 use crate::generation;
-use crate::journal::Journal;
+use crate::journal::{self, Fate, Journal, Journaled};
 use crate::plan::Plan;
 use crate::registry::{SinkConfig, SinkContext, Start};
 use crate::summary::{PipelineSummary, Resumed, SinkSummary};
@@ -18,6 +18,7 @@ use ouzel_core::{Error, Kind, Result, Sink, Source};
 use ouzel_detect::features::{SHARDS, Shard};
 use ouzel_detect::partition::{Duplicates, EventClock};
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 
@@ -290,6 +291,7 @@ fn begin(
         manifest.seed = Cold::new_seed();
         restored.cold = Cold::empty(manifest.seed, plan.groups.len());
     }
+    make_room(store.folder(), &mut manifest)?;
     let manifest = store.commit(manifest, &[], &[], &restored.cold)?;
     store.sweep()?;
     if last != Some(generation) {
@@ -321,6 +323,22 @@ fn made_anew(plan: &Plan, commit: &Manifest) -> Result<(Manifest, Restored, Opti
         ..Manifest::default()
     };
     Ok((manifest, empty(plan), duplicates(plan, true)))
+}
+
+/// What was set aside and has all been settled need not be kept. (The counts stay.)
+fn make_room(folder: &Path, manifest: &mut Manifest) -> Result<()> {
+    if !journal::holds(folder, manifest.journal) {
+        return Ok(());
+    }
+    for (fate, length) in
+        [(Fate::Quarantined, &mut manifest.journal.quarantine), (Fate::DeadLettered, &mut manifest.journal.dead_letters)]
+    {
+        if *length > 0 && Journaled::open(folder, fate, None)?.is_settled()? {
+            *length = 0;
+            manifest.journal_parts.retain(|part| part.dead != (fate == Fate::DeadLettered));
+        }
+    }
+    Ok(())
 }
 
 /// What starting anew discards.

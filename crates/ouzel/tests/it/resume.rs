@@ -366,8 +366,14 @@ fn what_was_set_aside_is_listed_shown_tried_again_and_dropped() {
     assert_eq!(call(&["deadletters", "drop", "--all"]).0, Some(0));
     assert!(call(&["deadletters"]).1.starts_with("web: 0 events"));
     // The counts of the runs stay, and a run goes on.
+    let journal = folder.path().join(".ouzel/state/web/dead_letters.ndjson");
+    assert!(journal.exists());
     assert_eq!(run(folder.path(), &[], &[]).1["dead_lettered"], 3);
-    std::fs::remove_file(folder.path().join(".ouzel/state/web/dead_letters.ndjson")).expect("was there");
+    assert!(!journal.exists(), "all is settled: there is room again");
+    write(folder.path(), "in-3.ndjson", "more nonsense\n");
+    assert_eq!(run(folder.path(), &[], &[]).1["dead_lettered"], 4);
+    assert!(call(&["deadletters"]).1.starts_with("web: 1 event\n"));
+    std::fs::remove_file(journal).expect("was there");
     let (code, _, err) = run(folder.path(), &[], &[]);
     assert!(code == Some(6) && err.contains("dead_letters.ndjson") && err.contains("--fresh"), "{code:?} {err}");
 }
