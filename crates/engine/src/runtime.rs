@@ -51,7 +51,7 @@ pub struct Options {
     pub colour: bool,
     /// Start anew, as the next generation, whatever state there is.
     pub fresh: bool,
-    /// Where definitions have changed under the state: make it anew from the source; outputs are kept.
+    /// Where definitions have changed under the state, or it is damaged: make it anew from the source; outputs are kept.
     pub rebuild: bool,
     /// With `fresh`: outputs begin with the event of this offset; what is before it is run for its state only.
     pub from: u64,

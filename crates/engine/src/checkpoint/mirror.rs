@@ -18,7 +18,7 @@ use object_store::{BackoffConfig, ClientOptions, ObjectStore, ObjectStoreExt, Pu
 use ouzel_connect::sinks::sync_folder;
 use ouzel_core::error::ResultExt;
 use ouzel_core::{Error, Kind, Result};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fs::{self, File};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::Path;
@@ -268,11 +268,13 @@ impl Mirror {
         let Some(theirs) = self.read(&name)? else { return Ok(()) };
         let here = fs::read_to_string(path).unwrap_or_default();
         let theirs = String::from_utf8_lossy(&theirs).into_owned();
-        let more: String = theirs.lines().filter(|id| !here.lines().any(|h| h == *id)).map(|id| format!("{id}\n")).collect();
+        let known: HashSet<&str> = here.lines().collect();
+        let more: String = theirs.lines().filter(|id| !known.contains(id)).map(|id| format!("{id}\n")).collect();
         if more.is_empty() {
             return Ok(());
         }
-        replace(path, |file| file.write_all((here + &more).as_bytes()).doing(|| format!("writing `{}`", path.display())))
+        let all = format!("{here}{more}");
+        replace(path, |file| file.write_all(all.as_bytes()).doing(|| format!("writing `{}`", path.display())))
     }
 
     /// One that is there is as it was written: no two have one name. One that is not is for the restore to miss.

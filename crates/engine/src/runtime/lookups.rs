@@ -71,7 +71,7 @@ impl Lookups {
             (Some(versions), Ok(now)) if *versions == now.versions => (now, None),
             (Some(versions), now) => {
                 let state = state.ok_or_else(|| Error::internal("a commit without state"))?;
-                let kept = Set::of(plan, versions.clone(), &|name| kept(state, versions, name)).map_err(|e| {
+                let kept = Set::kept(plan, versions, state).map_err(|e| {
                     let message = format!("the lookup files of the last commit are not there any more: {e}");
                     Error::new(Kind::Changed, message)
                 })?;
@@ -184,6 +184,18 @@ impl Set {
         }
     }
 
+    /// Of copies, which are what they were.
+    fn kept(plan: &Plan, versions: &Versions, state: &Path) -> Result<Set> {
+        for (file, version) in versions {
+            let path = state.join(&version.name);
+            let bytes = std::fs::read(&path).doing(|| format!("reading `{}`, the copy of `{file}`", path.display()))?;
+            if name_of(&bytes) != version.name {
+                return Err(Error::new(Kind::Data, format!("`{}`, the copy of `{file}`, is damaged", path.display())));
+            }
+        }
+        Set::of(plan, versions.clone(), &|name| kept(state, versions, name))
+    }
+
     fn of(plan: &Plan, versions: Versions, files: &dyn Fn(&str) -> PathBuf) -> Result<Set> {
         let lookups = plan.lookups.iter().map(|lookup| lookup.config.open(files, &lookup.wanted)).collect::<Result<_>>()?;
         Ok(Set { lookups, versions })
@@ -229,6 +241,10 @@ fn looks(plan: &Plan, root: &Path) -> Vec<Look> {
     files(plan).into_iter().map(look).collect()
 }
 
+fn name_of(bytes: &[u8]) -> String {
+    format!("{:032x}.lookup", xxhash_rust::xxh3::xxh3_128(bytes))
+}
+
 /// Tells a file by its content, and keeps a copy.
 fn version(path: &Path, state: Option<&Path>) -> Result<LookupVersion> {
     let reading = || format!("reading lookup file `{}`", path.display());
@@ -236,10 +252,10 @@ fn version(path: &Path, state: Option<&Path>) -> Result<LookupVersion> {
         std::io::ErrorKind::NotFound => Error::config(format!("lookup file `{}` does not exist", path.display())),
         _ => Error::unavailable(e.to_string()).context(reading()),
     })?;
-    let name = format!("{:032x}.lookup", xxhash_rust::xxh3::xxh3_128(&bytes));
+    let name = name_of(&bytes);
     if let Some(state) = state {
         let kept = state.join(&name);
-        if !std::fs::metadata(&kept).is_ok_and(|about| about.len() == bytes.len() as u64) {
+        if !std::fs::read(&kept).is_ok_and(|there| there == bytes) {
             checkpoint::replace(&kept, |file| {
                 use std::io::Write;
                 file.write_all(&bytes).doing(|| format!("writing `{}`", kept.display()))

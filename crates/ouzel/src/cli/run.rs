@@ -25,7 +25,7 @@ pub struct Args {
     /// Go on although another process holds the state: that process is fenced off and stops at its next commit.
     #[arg(long)]
     take_over: bool,
-    /// Where definitions have changed under the state: make it anew by running the events so far again, without writing them again.
+    /// Where definitions have changed under the state, or it is damaged: make it anew by running the events so far again, without writing them again.
     #[arg(long, conflicts_with = "fresh")]
     rebuild: bool,
     /// Where a stream would end because nobody writes to it, wait for more, until told to stop.

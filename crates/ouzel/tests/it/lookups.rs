@@ -108,6 +108,25 @@ fn a_run_that_was_killed_goes_on_with_the_files_it_had() {
     // The last ones may come to the end before their second commit.
     assert!(killed >= 2, "{killed}");
     std::fs::remove_file(root.join("asn.csv")).expect("was there");
+    // A copy that is not what it was is not used.
+    let state = root.join(".ouzel/state/web");
+    let copies = || {
+        std::fs::read_dir(&state)
+            .expect("state")
+            .flatten()
+            .map(|e| e.path())
+            .filter(|p| p.extension().is_some_and(|e| e == "lookup"))
+    };
+    let change = |to: &str, from: &str| {
+        copies().for_each(|path| {
+            let text = std::fs::read_to_string(&path).expect("a copy").replace(from, to);
+            std::fs::write(&path, text).expect("writable");
+        })
+    };
+    change("10.0.0.254", "10.0.0.255");
+    let (code, _, err) = run(&[]);
+    assert!(code == Some(6) && err.contains("the copy of `asn.csv`, is damaged"), "{code:?} {err}");
+    change("10.0.0.255", "10.0.0.254");
     let (code, summaries, err) = run(&[]);
     assert_eq!(code, Some(0), "{err}");
     assert!(summaries.to_string().contains("the lookups stay as they were before"), "{summaries}");
