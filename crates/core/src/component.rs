@@ -57,6 +57,11 @@ pub trait Lookup: Send {
 
 /// Takes scored rows, in log order.
 pub trait Sink: Send {
+    /// Undoes what was written behind the commit that it goes on from. Called once, before any `write`, when it is sure that nobody had
+    /// taken over when it was opened: whoever does so later gives files another inode, so what was opened by then is ours to change.
+    fn begin(&mut self) -> Result<()> {
+        Ok(())
+    }
     /// An encoder for another thread; what it encodes goes to `write` in log order.
     fn encoder(&self) -> Result<Box<dyn Encode>>;
     /// With this block, all rows of the events before `upto` have been written.

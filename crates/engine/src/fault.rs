@@ -1,6 +1,7 @@
 //! Named points before and after each durable step, so that tests can kill a real process there.
 //!
 //! `OUZEL_FAULT=kill:POINT:N` ends the process, as `kill -9` would, when it comes to the point for the Nth time.
+//! `OUZEL_FAULT=stop:POINT:N` puts it to sleep there, as `kill -STOP` would.
 //! `OUZEL_FAULT=panic:STEP:TEXT` makes the step (`read`, `score`, `encode`) panic on an event whose raw bytes hold the text. Without
 //! the variable nothing is done.
 
@@ -8,7 +9,8 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// All points, in the order in which a commit passes them.
-pub const POINTS: [&str; 13] = [
+pub const POINTS: [&str; 14] = [
+    "sinks-opened",
     "commit-begun",
     "sinks-synced",
     "cold-written",
@@ -25,18 +27,25 @@ pub const POINTS: [&str; 13] = [
 ];
 
 pub fn point(name: &str) {
-    static WANTED: OnceLock<Option<(String, u64)>> = OnceLock::new();
+    static WANTED: OnceLock<Option<(String, String, u64)>> = OnceLock::new();
     static PASSED: AtomicU64 = AtomicU64::new(0);
     let wanted = WANTED.get_or_init(|| {
         let text = std::env::var("OUZEL_FAULT").ok()?;
-        let mut parts = text.strip_prefix("kill:")?.splitn(2, ':');
-        Some((parts.next()?.to_string(), parts.next().and_then(|n| n.parse().ok()).unwrap_or(1)))
+        let mut parts = text.splitn(3, ':').map(str::to_string);
+        let (what, point) = (parts.next()?, parts.next()?);
+        Some((what, point, parts.next().and_then(|n| n.parse().ok()).unwrap_or(1)))
     });
-    if let Some((point, n)) = wanted
+    if let Some((what, point, n)) = wanted
         && point == name
         && PASSED.fetch_add(1, Relaxed) + 1 == *n
     {
-        std::process::abort();
+        match what.as_str() {
+            "kill" => std::process::abort(),
+            "stop" => {
+                let _ = std::process::Command::new("kill").args(["-STOP", &std::process::id().to_string()]).status();
+            }
+            _ => {}
+        }
     }
 }
 

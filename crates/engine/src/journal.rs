@@ -69,10 +69,12 @@ struct Lazy {
     path: PathBuf,
     file: Option<BufWriter<File>>,
     bytes: u64,
+    /// What was settled of the events that go.
+    settled: Option<File>,
 }
 
 impl Journal {
-    /// `folder`: of the pipeline's state. `keep`: bytes of what earlier runs set aside; what lies behind them is cut off.
+    /// `folder`: of the pipeline's state. `keep`: bytes of what earlier runs set aside; what lies behind them is cut off when it begins.
     /// `take_over`: another process may still write to them.
     pub fn open(folder: &Path, keep: JournalLengths, take_over: bool) -> Result<Journal> {
         Ok(Journal {
@@ -80,6 +82,12 @@ impl Journal {
             quarantine: Lazy::open(folder.join(Fate::Quarantined.file()), keep.quarantine, take_over)?,
             dead_letters: Lazy::open(folder.join(Fate::DeadLettered.file()), keep.dead_letters, take_over)?,
         })
+    }
+
+    /// Cuts them off, as [`ouzel_core::Sink::begin`] does.
+    pub fn begin(&mut self) -> Result<()> {
+        self.quarantine.begin()?;
+        self.dead_letters.begin()
     }
 
     /// What a commit needs: how long the files are, and what makes that durable.
@@ -134,13 +142,19 @@ impl Journal {
 impl Lazy {
     fn open(path: PathBuf, keep: u64, take_over: bool) -> Result<Lazy> {
         let doing = || format!("opening `{}`", path.display());
+        let there = |path: &Path| match File::options().write(true).open(path) {
+            Ok(file) => Ok(Some(file)),
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(e) => Err(e).doing(doing),
+        };
         if keep == 0 {
-            // What was settled was of the events that go.
-            let _ = std::fs::remove_file(path.with_extension("settled"));
-            return match std::fs::remove_file(&path) {
-                Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(e).doing(doing),
-                _ => Ok(Lazy { path, file: None, bytes: 0 }),
-            };
+            if take_over {
+                // Whoever still writes to it writes into nothing.
+                let _ = std::fs::remove_file(&path);
+            }
+            let settled = there(&path.with_extension("settled"))?;
+            let file = there(&path)?.map(BufWriter::new);
+            return Ok(Lazy { path, file, bytes: 0, settled });
         }
         let bytes = std::fs::metadata(&path).map_or(0, |about| about.len());
         if bytes < keep {
@@ -152,8 +166,16 @@ impl Lazy {
             std::fs::copy(&path, &new).and_then(|_| std::fs::rename(&new, &path)).doing(doing)?;
         }
         let mut file = File::options().write(true).open(&path).doing(doing)?;
-        file.set_len(keep).and_then(|()| file.seek(SeekFrom::End(0))).doing(doing)?;
-        Ok(Lazy { path, file: Some(BufWriter::new(file)), bytes: keep })
+        file.seek(SeekFrom::Start(keep)).doing(doing)?;
+        Ok(Lazy { path, file: Some(BufWriter::new(file)), bytes: keep, settled: None })
+    }
+
+    fn begin(&mut self) -> Result<()> {
+        let doing = || format!("opening `{}`", self.path.display());
+        if let Some(settled) = self.settled.take() {
+            settled.set_len(0).doing(doing)?;
+        }
+        self.file.as_ref().map_or(Ok(()), |file| file.get_ref().set_len(self.bytes)).doing(doing)
     }
 
     /// Nothing more is set aside, and nothing dropped: the run waits for somebody.
@@ -173,7 +195,7 @@ impl Lazy {
             if let Some(folder) = self.path.parent() {
                 std::fs::create_dir_all(folder).doing(doing)?;
             }
-            // It was removed when the run began: if it is there, it is that of a process that has taken over.
+            // It was not there when the run began: if it is now, it is that of a process that has taken over.
             let file = File::create_new(&self.path).map_err(|e| match e.kind() {
                 std::io::ErrorKind::AlreadyExists => {
                     let message = format!("another process has taken over: `{}` is its own", self.path.display());

@@ -74,7 +74,7 @@ impl FileSink {
         let format =
             self.resolved_format().ok_or_else(|| Error::config(format!("the format of `{}` is not known", *self.path)))?;
         Ok(match format {
-            FileFormat::Parquet => Box::new(ParquetFile::open(path, schema, position)?),
+            FileFormat::Parquet => Box::new(ParquetFile::open(path, schema, position, take_over)?),
             FileFormat::Ndjson | FileFormat::Csv => {
                 // A pipe or a device has no position.
                 let length = |position: &str| serde_json::from_str::<serde_json::Value>(position).ok()?["length"].as_u64();

@@ -26,6 +26,7 @@ fn write(root: &Path, path: &str, position: Option<&str>, batches: &[RecordBatch
     let (config, problems) = config(&format!("path: {path}"));
     assert_eq!(problems, "");
     let mut sink = config.open(root, rows(0).schema(), position, false).unwrap();
+    sink.begin().unwrap();
     let mut encoder = sink.encoder().unwrap();
     for batch in batches {
         sink.write(encoder.encode(batch).unwrap(), 0).unwrap();
@@ -87,6 +88,7 @@ fn parquet_appears_when_complete() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.parquet");
     let mut sink = config("path: a.parquet").0.open(folder.path(), rows(0).schema(), None, false).unwrap();
+    sink.begin().unwrap();
     sink.write(Encoded::Rows(rows(0)), 0).unwrap();
     assert!(!path.exists());
     sink.write(Encoded::Rows(rows(2)), 0).unwrap();
@@ -126,4 +128,40 @@ fn a_folder_that_cannot_be_made_is_told() {
     let (config, _) = config("path: /dev/null/x/a.csv");
     let error = config.open(Path::new("/"), rows(0).schema(), None, false).err().expect("fails");
     assert!(error.to_string().starts_with("making the folder `/dev/null/x`: "), "{error}");
+}
+
+/// One is put to sleep when it has opened its file, another takes over and ends, the first wakes up: the engine sees in between
+/// that it was taken over, unless it was looking when that happened.
+#[test]
+fn who_was_taken_over_writes_into_nothing() {
+    for name in ["a.ndjson", "a.csv.gz", "a.parquet"] {
+        let folder = tempfile::tempdir().unwrap();
+        let open = |position: Option<&str>, take_over| {
+            config(&format!("path: {name}")).0.open(folder.path(), rows(0).schema(), position, take_over).unwrap()
+        };
+        let put = |sink: &mut Box<dyn Sink>, from| {
+            let block = sink.encoder().unwrap().encode(&rows(from)).unwrap();
+            sink.write(block, 0).unwrap();
+            sink.prepare(0).unwrap().position
+        };
+        let mut first = open(None, false);
+        first.begin().unwrap();
+        let position = put(&mut first, 0);
+        drop(first);
+
+        let mut sleeper = open(Some(&position), false);
+        let mut successor = open(Some(&position), true);
+        successor.begin().unwrap();
+        put(&mut successor, 2);
+        sleeper.begin().unwrap();
+        put(&mut sleeper, 7);
+        put(&mut successor, 4);
+        successor.close().unwrap();
+        let whole = fs::read(folder.path().join(name)).unwrap();
+        let _ = sleeper.close();
+        assert!(fs::read(folder.path().join(name)).unwrap() == whole, "{name}");
+        if name == "a.ndjson" {
+            assert_eq!(String::from_utf8(whole).unwrap().lines().count(), 6);
+        }
+    }
 }

@@ -32,6 +32,9 @@ pub struct ParquetFile {
     /// What the name of the next part ends with: of this process, and its number.
     names: (String, u32),
     broken: bool,
+    /// Parts that were there when it was opened, and are of no commit.
+    left: Vec<PathBuf>,
+    take_over: bool,
 }
 
 /// Parts that are complete, and the rows in them.
@@ -43,8 +46,8 @@ struct Parts {
 }
 
 impl ParquetFile {
-    /// `position`: go on behind the parts of an earlier run.
-    pub fn open(path: PathBuf, schema: SchemaRef, position: Option<&str>) -> Result<ParquetFile> {
+    /// `position`: go on behind the parts of an earlier run. `take_over`: that run may not have ended.
+    pub fn open(path: PathBuf, schema: SchemaRef, position: Option<&str>, take_over: bool) -> Result<ParquetFile> {
         create_parent(&path)?;
         let mut parts = match position {
             None => Parts::default(),
@@ -55,8 +58,8 @@ impl ParquetFile {
         if position.is_some() {
             parts.find(&path, &mut names)?;
         }
-        parts.sweep(&path);
-        Ok(ParquetFile { path, schema, writer: None, parts, names, broken: false })
+        let left = parts.left(&path);
+        Ok(ParquetFile { path, schema, writer: None, parts, names, broken: false, left, take_over })
     }
 
     fn writer(&mut self) -> Result<ArrowWriter<File>> {
@@ -163,17 +166,31 @@ impl Parts {
 }
 
 impl Parts {
-    /// Removes what runs that were killed left behind. What cannot be removed is in nobody's way.
-    fn sweep(&self, path: &Path) {
+    /// What runs that were killed left behind.
+    fn left(&self, path: &Path) -> Vec<PathBuf> {
         let prefix = part(path, "");
-        let Some(folder) = path.parent().and_then(|folder| fs::read_dir(folder).ok()) else { return };
-        for file in folder.flatten().map(|entry| entry.path()) {
+        let Some(folder) = path.parent().and_then(|folder| fs::read_dir(folder).ok()) else { return Vec::new() };
+        let is_left = |file: &PathBuf| {
             let name = file.to_str().and_then(|file| file.strip_prefix(prefix.to_str()?));
-            if name.is_some_and(|name| !self.complete.iter().any(|complete| complete == name)) {
-                let _ = fs::remove_file(&file);
-            }
-        }
+            name.is_some_and(|name| !self.complete.iter().any(|complete| complete == name))
+        };
+        folder.flatten().map(|entry| entry.path()).filter(is_left).collect()
     }
+
+    /// The same parts under names of our own: who was taken over may still make a file of them, and remove them.
+    fn link(&mut self, path: &Path, names: &mut (String, u32)) -> Result<()> {
+        for name in &mut self.complete {
+            let (theirs, ours) = (part(path, name), next(names));
+            fs::hard_link(&theirs, part(path, &ours)).doing(|| format!("linking `{}`", theirs.display()))?;
+            *name = ours;
+        }
+        Ok(())
+    }
+}
+
+/// What cannot be removed is in nobody's way.
+fn remove(parts: &[PathBuf]) {
+    parts.iter().for_each(|part| drop(fs::remove_file(part)));
 }
 
 fn part(path: &Path, name: &str) -> PathBuf {
@@ -196,6 +213,12 @@ fn properties() -> WriterProperties {
 }
 
 impl Sink for ParquetFile {
+    fn begin(&mut self) -> Result<()> {
+        remove(&self.left);
+        // The names before stay until the end: a commit may still be gone back to.
+        if self.take_over { self.parts.link(&self.path, &mut self.names) } else { Ok(()) }
+    }
+
     fn encoder(&self) -> Result<Box<dyn Encode>> {
         Ok(Box::new(PassRows))
     }
@@ -232,6 +255,8 @@ impl Sink for ParquetFile {
         if let Some(file) = self.end_part()? {
             file.sync_all().doing(|| format!("syncing a part of `{}`", self.path.display()))?;
         }
+        // Of others they would be of one that was taken over, which then has nothing to put in place of ours.
+        remove(&self.parts.left(&self.path));
         match self.parts.complete.as_slice() {
             [only] => {
                 let only = part(&self.path, only);

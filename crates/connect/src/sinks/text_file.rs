@@ -29,6 +29,7 @@ pub struct TextFile {
     regular: bool,
     /// Its folder has been synced.
     is_named: bool,
+    keep: Keep,
 }
 
 /// What becomes of what an earlier run wrote to a file.
@@ -42,9 +43,8 @@ pub enum Keep {
 }
 
 impl Keep {
-    /// The file, how long it is, and whether it is no pipe or device.
+    /// The file as it is, how much of it is kept, and whether it is no pipe or device.
     fn open(self, path: &Path) -> Result<(File, u64, bool)> {
-        let opening = || "opening it".to_string();
         let there = fs::metadata(path).ok();
         let regular = there.as_ref().is_none_or(fs::Metadata::is_file);
         let length = match self {
@@ -56,22 +56,21 @@ impl Keep {
             let message = format!("`{}` holds {bytes} bytes, of the {length} that were committed to it", path.display());
             return Err(Error::new(Kind::Changed, message));
         }
-        if let (Keep::BytesOfAnother(_), true) = (self, regular) {
-            let mut new = path.to_path_buf().into_os_string();
-            new.push(".taken-over");
-            let mut copy = File::create(&new).doing(opening)?;
-            if length > 0 {
-                io::copy(&mut File::open(path).doing(opening)?.take(length), &mut copy).doing(opening)?;
-            }
-            copy.sync_all().and_then(|()| fs::rename(&new, path)).doing(opening)?;
-        }
-        let mut file =
-            fs::OpenOptions::new().create(true).write(true).truncate(matches!(self, Keep::Nothing)).open(path).doing(opening)?;
-        if regular {
-            file.set_len(length).and_then(|()| file.seek(SeekFrom::Start(length))).doing(opening)?;
-        }
+        let opening = || "opening it".to_string();
+        let file = fs::OpenOptions::new().create(true).write(true).truncate(false).open(path).doing(opening)?;
         Ok((file, length, regular))
     }
+}
+
+/// A copy of the first bytes of a file, under its name.
+fn copy_of(path: &Path, bytes: u64) -> io::Result<File> {
+    let mut new = path.to_path_buf().into_os_string();
+    new.push(".taken-over");
+    let mut copy = File::create(&new)?;
+    io::copy(&mut File::open(path)?.take(bytes), &mut copy)?;
+    copy.sync_all()?;
+    fs::rename(&new, path)?;
+    Ok(copy)
 }
 
 impl TextFile {
@@ -81,11 +80,7 @@ impl TextFile {
         create_parent(&path)?;
         let (file, length, regular) =
             keep.open(&path).map_err(|e| if e.kind == Kind::Changed { e } else { e.context(doing()) })?;
-        let mut this = TextFile { file, path, schema, csv, compression, pending: Vec::new(), length, regular, is_named: false };
-        if csv && length == 0 {
-            this.put(CsvEncoder::header(&this.schema))?;
-        }
-        Ok(this)
+        Ok(TextFile { file, path, schema, csv, compression, pending: Vec::new(), length, regular, is_named: false, keep })
     }
 
     /// Bytes written that are whole rows.
@@ -141,6 +136,20 @@ impl TextFile {
 }
 
 impl Sink for TextFile {
+    fn begin(&mut self) -> Result<()> {
+        let doing = || format!("opening `{}` to write", self.path.display());
+        if self.regular {
+            if let Keep::BytesOfAnother(_) = self.keep {
+                self.file = copy_of(&self.path, self.length).doing(doing)?;
+            }
+            self.file.set_len(self.length).and_then(|()| self.file.seek(SeekFrom::Start(self.length))).doing(doing)?;
+        }
+        if self.csv && self.length == 0 {
+            self.put(CsvEncoder::header(&self.schema))?;
+        }
+        Ok(())
+    }
+
     fn encoder(&self) -> Result<Box<dyn Encode>> {
         Ok(if self.csv { Box::new(CsvEncoder::new()) } else { Box::new(NdjsonEncoder::new(&self.schema)) })
     }

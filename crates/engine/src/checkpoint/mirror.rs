@@ -203,8 +203,8 @@ fn with_sources(e: &dyn std::error::Error) -> String {
 
 impl Mirror {
     /// Makes the folder what the store has: its commits, and what they name. The commits come last: a folder that has one has all of it.
-    /// [`Kind::Changed`]: the folder has commits and the store has none.
-    pub fn pull(&self, folder: &Path) -> Result<()> {
+    /// True: another machine made the newest commit. [`Kind::Changed`]: the folder has commits and the store has none.
+    pub fn pull(&self, folder: &Path) -> Result<bool> {
         let there = self.list()?;
         let manifests: Vec<&String> = there.keys().filter(|name| name.ends_with(".manifest")).collect();
         for entry in fs::read_dir(folder).doing(|| format!("reading `{}`", folder.display()))?.flatten() {
@@ -241,16 +241,17 @@ impl Mirror {
             }
         }
         // What was set aside since the last commit here may be another than since the last commit there.
-        if let Some(newest) = newest.filter(|newest| !was_here || !journal::holds(folder, newest.journal)) {
-            self.pull_journals(folder, &newest)?;
+        if let Some(newest) = newest.as_ref().filter(|newest| !was_here || !journal::holds(folder, newest.journal)) {
+            self.pull_journals(folder, newest)?;
         }
         for path in journal::files(folder) {
             self.join_settled(&path.with_extension("settled"))?;
         }
+        let is_from_elsewhere = newest.is_some() && !was_here;
         for (path, bytes) in new {
             replace(&path, |file| file.write_all(&bytes).doing(|| format!("writing `{}`", path.display())))?;
         }
-        Ok(())
+        Ok(is_from_elsewhere)
     }
 
     /// Gets the files of a commit once more: what is here is damaged.

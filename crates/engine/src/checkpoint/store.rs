@@ -33,6 +33,8 @@ pub struct Store {
     process: String,
     /// The folder is a copy of this.
     mirror: Option<Mirror>,
+    /// Another machine made the commit that was found.
+    is_from_elsewhere: bool,
     /// Number of the last commit.
     commit: u64,
     /// Oldest first; which of their files are still needed follows from them.
@@ -101,9 +103,10 @@ impl Store {
             let _ = sync_folder(parent);
         }
         let lock = lock(folder, take_over)?;
-        if let Some(mirror) = &mirror {
-            mirror.pull(folder)?;
-        }
+        let is_from_elsewhere = match &mirror {
+            Some(mirror) => mirror.pull(folder)?,
+            None => false,
+        };
         let (mut commits, mut damaged) = (Vec::new(), Vec::new());
         let mut newest = 0;
         for (number, path) in manifests(folder)?.into_iter().rev() {
@@ -137,6 +140,7 @@ impl Store {
             epoch,
             process: format!("{:016x}", Cold::new_seed()),
             mirror,
+            is_from_elsewhere,
             commit: newest,
             kept,
             merging: Merging::Idle,
@@ -147,6 +151,10 @@ impl Store {
     /// Gets the files of a commit once more, where the folder is a copy. False: there is nowhere to get them from.
     pub fn fetch_again(&self, commit: &Manifest) -> Result<bool> {
         self.mirror.as_ref().map_or(Ok(false), |mirror| mirror.fetch_again(&self.folder, commit).map(|()| true))
+    }
+
+    pub fn is_from_elsewhere(&self) -> bool {
+        self.is_from_elsewhere
     }
 
     pub fn folder(&self) -> &Path {
@@ -386,7 +394,7 @@ pub fn peek(folder: &Path, mirror: Option<&Mirror>) -> Result<Peeked> {
 pub fn refresh(folder: &Path, mirror: &Mirror) -> Result<()> {
     fs::create_dir_all(folder).doing(|| format!("making the folder `{}`", folder.display()))?;
     match lock(folder, false) {
-        Ok(_lock) => mirror.pull(folder),
+        Ok(_lock) => mirror.pull(folder).map(drop),
         Err(e) if e.kind == Kind::Conflict => Ok(()),
         Err(e) => Err(e),
     }

@@ -7,6 +7,7 @@ use super::memory::Memory;
 use super::turn::Turn;
 use super::{Control, Options, Partition, Place, Reading, Recut, Running, Writing, places, pump};
 use crate::checkpoint::{Cold, Manifest, Opened, Restored, Store, restore};
+use crate::fault;
 use crate::generation;
 use crate::journal::{self, Fate, Journal, Journaled};
 use crate::plan::Plan;
@@ -50,18 +51,23 @@ impl<'a> Running<'a> {
         let state = place.lasting.then(|| place.of(&plan.name));
         let committed = manifest.filter(|m| m.source.is_some()).map(|m| &m.lookups);
         let lookups = Lookups::open(plan, &place.root, state.as_deref(), committed, &mut notes)?;
+        // On an object store whoever comes later has the state.
+        let take_over = options.take_over || begun.as_ref().is_some_and(|begun| begun.store.is_from_elsewhere());
+        let mut sinks = open_sinks(plan, place, options, take_over, manifest, &mut notes).map_err(with_hint)?;
+        let keep = manifest.map(|m| m.journal).unwrap_or_default();
+        let mut journal = Journal::open(&place.of(&plan.name), keep, options.take_over).map_err(with_hint)?;
         if let Some(begun) = &begun {
-            // Opening them undoes what is not of the commit: they are to be ours still.
+            // What is not of the commit is undone next. All is open by now: whoever takes over from here on has files of its own.
+            fault::point("sinks-opened");
             begun.store.check_held()?;
         }
-        let sinks = open_sinks(plan, place, options, manifest, &mut notes).map_err(with_hint)?;
+        sinks.iter_mut().try_for_each(|sink| sink.begin())?;
+        journal.begin()?;
         let mut encoders = Vec::new();
         for _ in 0..threads {
             encoders.push(sinks.iter().map(|s| s.encoder()).collect::<Result<Vec<_>>>()?);
         }
         let totals = manifest.map(|m| m.totals.clone()).unwrap_or_default();
-        let keep = manifest.map(|m| m.journal).unwrap_or_default();
-        let journal = Journal::open(&place.of(&plan.name), keep, options.take_over).map_err(with_hint)?;
         let offset = manifest.map_or(0, |m| m.offset);
         let from = manifest.map_or(options.from, |m| m.from);
         let rebuilt_to = manifest.filter(|m| m.rebuild_of.is_some()).map_or(0, |m| m.from);
@@ -401,6 +407,7 @@ fn open_sinks(
     plan: &Plan,
     place: &Place,
     options: &Options,
+    take_over: bool,
     manifest: Option<&Manifest>,
     notes: &mut Vec<String>,
 ) -> Result<Vec<Box<dyn Sink>>> {
@@ -428,7 +435,7 @@ fn open_sinks(
             pipeline: plan.name.clone(),
             ordinal,
             start,
-            take_over: options.take_over,
+            take_over,
             colour: options.colour,
         };
         let sink = sink.config.clone().open(&context, sink.schema.clone())?;

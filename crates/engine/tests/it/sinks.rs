@@ -94,7 +94,9 @@ fn open(config: &str, root: &Path, position: Option<String>) -> ouzel_core::Resu
         take_over: false,
         colour: false,
     };
-    sink.open(&context, rows(root, 0, 0).schema())
+    let mut sink = sink.open(&context, rows(root, 0, 0).schema())?;
+    sink.begin()?;
+    Ok(sink)
 }
 
 /// A run as the engine drives it: what is not committed is written again by the next process.
