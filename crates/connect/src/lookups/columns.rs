@@ -67,6 +67,32 @@ fn nulls(values: &dyn Array, rows: &[u32]) -> Option<NullBuffer> {
     Some(NullBuffer::new(valid)).filter(|nulls| nulls.null_count() > 0)
 }
 
+/// The columns of a table, in order of the configuration; without values if nobody asked for it.
+pub(super) type Columns = Vec<(DataType, Option<Values>)>;
+
+/// The one column of a list: row 0 is not in it, row 1 is.
+pub(super) fn listed(wanted: &[bool]) -> Columns {
+    let is_wanted = wanted.first().copied().unwrap_or(true);
+    vec![(DataType::Boolean, is_wanted.then(|| Values::Bool(BooleanArray::from(vec![false, true]))))]
+}
+
+/// One thread's picks from columns.
+pub(super) struct Picks(Vec<Unwanted>);
+
+impl Picks {
+    pub fn new(columns: &Columns) -> Picks {
+        Picks(columns.iter().map(|(kind, _)| Unwanted::new(kind)).collect())
+    }
+
+    /// The values of these rows, column by column.
+    pub fn of<'a>(&'a mut self, columns: &'a Columns, rows: &'a [u32]) -> impl Iterator<Item = ArrayRef> + 'a {
+        columns.iter().zip(&mut self.0).map(|((_, values), unwanted)| match values {
+            Some(values) => values.pick(rows),
+            None => unwanted.column(rows.len()),
+        })
+    }
+}
+
 /// A column that nobody asked for: made once, then cut to length.
 #[derive(Debug)]
 pub(super) struct Unwanted(ArrayRef);

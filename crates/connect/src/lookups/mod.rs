@@ -1,10 +1,20 @@
 //! What is known about a value from elsewhere: columns looked up by the value of one field.
 
 mod columns;
+mod csv;
+mod keys;
+#[cfg(test)]
+mod measure;
 mod ranges;
+mod records;
+mod table;
+mod take;
+#[cfg(test)]
+mod testing;
 mod user_agent;
 
 pub use ranges::RangesLookup;
+pub use table::{OnDuplicate, TableLookup};
 pub use user_agent::UserAgentLookup;
 
 use crate::sources::{Compression, Decompressed};
@@ -17,6 +27,7 @@ use std::path::PathBuf;
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum LookupConfig {
+    Table(TableLookup),
     Ranges(RangesLookup),
     UserAgent(UserAgentLookup),
 }
@@ -25,6 +36,7 @@ impl LookupConfig {
     /// The field whose values are looked up.
     pub fn of(&self) -> &Spanned<String> {
         match self {
+            LookupConfig::Table(table) => &table.of,
             LookupConfig::Ranges(ranges) => &ranges.of,
             LookupConfig::UserAgent(user_agent) => &user_agent.of,
         }
@@ -33,6 +45,7 @@ impl LookupConfig {
     /// What it adds; known without reading its file.
     pub fn columns(&self) -> Vec<(String, FieldType)> {
         match self {
+            LookupConfig::Table(table) => table.columns(),
             LookupConfig::Ranges(ranges) => ranges.columns(),
             LookupConfig::UserAgent(user_agent) => user_agent.columns(),
         }
@@ -40,6 +53,7 @@ impl LookupConfig {
 
     pub fn validate(&self, report: &mut Report) {
         match self {
+            LookupConfig::Table(table) => table.validate(report),
             LookupConfig::Ranges(ranges) => ranges.validate(report),
             LookupConfig::UserAgent(user_agent) => user_agent.validate(report),
         }
@@ -48,6 +62,7 @@ impl LookupConfig {
     /// Its files, as the pipeline names them.
     pub fn files(&self) -> Vec<&str> {
         match self {
+            LookupConfig::Table(table) => vec![&table.file],
             LookupConfig::Ranges(ranges) => vec![&ranges.file],
             LookupConfig::UserAgent(user_agent) => {
                 [&user_agent.substrings, &user_agent.patterns].into_iter().flatten().map(|file| file.as_str()).collect()
@@ -58,6 +73,7 @@ impl LookupConfig {
     /// Reads the table. `wanted`, one for each of `columns`: the others are all null.
     pub fn open(&self, files: Files<'_>, wanted: &[bool]) -> Result<Box<dyn Lookup>> {
         match self {
+            LookupConfig::Table(table) => table.open(files, wanted),
             LookupConfig::Ranges(ranges) => ranges.open(files, wanted),
             LookupConfig::UserAgent(user_agent) => user_agent.open(files, wanted),
         }

@@ -1,17 +1,17 @@
 //! What is known about an IP address from a table of address ranges: network, country, provider.
 
 mod address;
-mod csv;
 mod load;
 mod table;
 #[cfg(test)]
 mod tests;
 
 use super::Files;
-use super::columns::{NO_ROW, Unwanted};
+use super::columns::{NO_ROW, Picks};
+use super::take::{self, Take};
 use address::Address;
-use arrow_array::{Array, ArrayRef, StringViewArray};
-use ouzel_core::{FieldType, Lookup, Ordered, Report, Result, Spanned};
+use arrow_array::{ArrayRef, StringViewArray};
+use ouzel_core::{FieldType, Lookup, Report, Result, Spanned};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use std::sync::Arc;
@@ -39,7 +39,7 @@ pub struct RangesLookup {
     /// The table, relative to the project.
     pub file: Spanned<String>,
     /// Columns of the file and their types: text, int, float or bool. An empty cell is null.
-    pub take: Ordered<Spanned<FieldType>>,
+    pub take: Take,
     /// The file's columns, if it has no header line.
     pub columns: Option<Vec<Spanned<String>>>,
 }
@@ -54,30 +54,11 @@ impl RangesLookup {
                 .error(self.of.span, "this lookup takes no columns")
                 .hint("name them, for example `take: { asn: int, name: text }`");
         }
-        for (name, kind) in &self.take.0 {
-            if !matches!(kind.value, FieldType::Text | FieldType::Int | FieldType::Float | FieldType::Bool) {
-                report
-                    .error(kind.span, format!("`{}` cannot be looked up as `{}`", name.value, kind.value))
-                    .hint("take text, int, float or bool");
-            }
-        }
-        let Some(columns) = &self.columns else { return };
-        let names = || columns.iter().map(|column| column.as_str());
-        for (i, column) in columns.iter().enumerate() {
-            if names().take(i).any(|earlier| earlier == column.as_str()) {
-                report.error(column.span, format!("column `{}` is given twice", column.value));
-            }
-        }
-        for (name, _) in &self.take.0 {
-            if !names().any(|column| column == name.as_str()) {
-                report.error(name.span, format!("the file has no column `{}`", name.value)).did_you_mean(name, names());
-            }
-        }
+        take::validate(&self.take, self.columns.as_deref(), None, report);
     }
 
     pub fn columns(&self) -> Vec<(String, FieldType)> {
-        let prefix = self.prefix.as_ref().unwrap_or(&self.of);
-        self.take.0.iter().map(|(name, kind)| (format!("{}_{}", prefix.value, name.value), kind.value.clone())).collect()
+        take::columns(&self.take, self.prefix.as_ref().unwrap_or(&self.of))
     }
 
     pub fn open(&self, files: Files<'_>, wanted: &[bool]) -> Result<Box<dyn Lookup>> {
@@ -91,13 +72,12 @@ struct Ranges {
     table: Arc<Table>,
     addresses: Vec<u32>,
     rows: Vec<u32>,
-    unwanted: Vec<Unwanted>,
+    picks: Picks,
 }
 
 impl Ranges {
     fn new(table: Arc<Table>) -> Ranges {
-        let unwanted = table.columns.iter().map(|(kind, _)| Unwanted::new(kind)).collect();
-        Ranges { table, addresses: Vec::new(), rows: Vec::new(), unwanted }
+        Ranges { picks: Picks::new(&table.columns), table, addresses: Vec::new(), rows: Vec::new() }
     }
 
     /// First all texts to addresses, then all addresses to rows: the searches of neighbours then wait for memory together.
@@ -128,12 +108,7 @@ impl Ranges {
 impl Lookup for Ranges {
     fn lookup(&mut self, keys: &StringViewArray) -> Result<Vec<ArrayRef>> {
         self.find(keys);
-        let columns = self.table.columns.iter().zip(&mut self.unwanted);
-        let columns = columns.map(|((_, values), unwanted)| match values {
-            Some(values) => values.pick(&self.rows),
-            None => unwanted.column(keys.len()),
-        });
-        Ok(columns.collect())
+        Ok(self.picks.of(&self.table.columns, &self.rows).collect())
     }
 
     fn fork(&self) -> Box<dyn Lookup> {

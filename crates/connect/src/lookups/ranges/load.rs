@@ -3,64 +3,44 @@
 
 use super::RangesLookup;
 use super::address::Address;
-use super::csv::Lines;
 use super::table::{Range, Table};
 use crate::lookups::Files;
-use crate::lookups::columns::Values;
-use arrow_array::{BooleanArray, Float64Array, Int64Array};
-use hashbrown::HashMap;
-use ouzel_core::{Error, FieldType, Result};
+use crate::lookups::csv::Lines;
+use crate::lookups::records::{Place, as_text, no_column};
+use crate::lookups::take::Rows;
+use ouzel_core::Result;
 use std::borrow::Cow;
 
 type Cells<'a> = Vec<Cow<'a, [u8]>>;
 
 pub(super) fn load(config: &RangesLookup, files: Files<'_>, wanted: &[bool]) -> Result<Table> {
     let text = crate::lookups::read_file(files, &config.file)?;
-    let mut lines = Lines::new(&text);
-    let at = |line: usize, message: String| Error::config(format!("{}:{line}: {message}", config.file.value));
+    let mut lines = Lines::new(&text, b',');
+    let at = |line: usize, message: String| Place::Line(line).error(&config.file, message);
     let mut cells = Cells::new();
     let header: Vec<String> = match &config.columns {
         Some(columns) => columns.iter().map(|column| column.value.clone()).collect(),
         None => {
             lines.read(&mut cells).map_err(|e| at(lines.line, e.into()))?;
-            cells.iter().map(|cell| String::from_utf8_lossy(cell).trim().to_string()).collect()
+            cells.iter().map(|cell| as_text(cell).trim().to_string()).collect()
         }
     };
     let key = Key::of(&header);
     let mut taken = Vec::new();
-    for (i, (name, kind)) in config.take.0.iter().enumerate() {
-        let Some(column) = header.iter().position(|column| *column == name.value) else {
-            let hint = if config.columns.is_none() { "; without a header line, name its columns in `columns`" } else { "" };
-            return Err(at(1, format!("no column `{}` among `{}`{hint}", name.value, header.join(","))));
-        };
-        let is_wanted = wanted.get(i).copied().unwrap_or(true);
-        taken.push(Taken { column, kind: kind.value.clone(), is_wanted });
+    for (name, _) in &config.take.0 {
+        let column = header.iter().position(|column| *column == name.value);
+        taken.push(column.ok_or_else(|| at(1, no_column(name, &header)))?);
     }
 
-    // Many ranges have the same values: each set of values is kept once.
-    let mut sets: HashMap<Vec<u8>, u32> = HashMap::new();
-    let mut rows = Rows::new(&taken);
-    let (mut v4, mut v6, mut set) = (Vec::new(), Vec::new(), Vec::new());
+    let mut rows = Rows::new(&config.take, wanted);
+    let (mut v4, mut v6) = (Vec::new(), Vec::new());
     while lines.read(&mut cells).map_err(|e| at(lines.line, e.into()))? {
         if cells.len() != header.len() {
             return Err(at(lines.line, format!("expected {} cells, found {}", header.len(), cells.len())));
         }
         let (start, end) = key.range(&cells).map_err(|e| at(lines.line, e))?;
-        set.clear();
-        for taken in &taken {
-            let cell = &cells[taken.column];
-            set.extend_from_slice(&(cell.len() as u32).to_le_bytes());
-            set.extend_from_slice(cell);
-        }
-        let row = match sets.get(set.as_slice()) {
-            Some(row) => *row,
-            None => {
-                rows.add(&taken, &cells).map_err(|e| at(lines.line, e))?;
-                let row = sets.len() as u32;
-                sets.insert(set.clone(), row);
-                row
-            }
-        };
+        let values: Vec<_> = taken.iter().map(|column| Some(as_text(&cells[*column]))).collect();
+        let row = rows.add(&values).map_err(|e| at(lines.line, e))?;
         match (start, end) {
             (Address::V4(start), Address::V4(end)) if start <= end => v4.push(Range { start, end, row }),
             (Address::V6(start), Address::V6(end)) if start <= end => v6.push(Range { start, end, row }),
@@ -70,13 +50,7 @@ pub(super) fn load(config: &RangesLookup, files: Files<'_>, wanted: &[bool]) -> 
             _ => return Err(at(lines.line, "the range ends before it starts".into())),
         }
     }
-    Ok(Table::new(v4, v6, rows.finish(&taken)))
-}
-
-struct Taken {
-    column: usize,
-    kind: FieldType,
-    is_wanted: bool,
+    Ok(Table::new(v4, v6, rows.finish()))
 }
 
 /// Where a line says which range it is about.
@@ -136,64 +110,5 @@ fn prefix(text: &str) -> Result<(Address, Address), String> {
             let host = u128::MAX.checked_shr(length).unwrap_or(0);
             if length > 128 { Err(bad()) } else { Ok((Address::V6(network & !host), Address::V6(network | host))) }
         }
-    }
-}
-
-/// The values read so far, one list for each column taken.
-struct Rows(Vec<Collected>);
-
-enum Collected {
-    Text(Vec<Option<String>>),
-    Int(Vec<Option<i64>>),
-    Float(Vec<Option<f64>>),
-    Bool(Vec<Option<bool>>),
-}
-
-impl Rows {
-    fn new(taken: &[Taken]) -> Rows {
-        Rows(
-            taken
-                .iter()
-                .map(|taken| match taken.kind {
-                    FieldType::Int => Collected::Int(Vec::new()),
-                    FieldType::Float => Collected::Float(Vec::new()),
-                    FieldType::Bool => Collected::Bool(Vec::new()),
-                    _ => Collected::Text(Vec::new()),
-                })
-                .collect(),
-        )
-    }
-
-    fn add(&mut self, taken: &[Taken], cells: &Cells) -> Result<(), String> {
-        for (values, taken) in self.0.iter_mut().zip(taken) {
-            let cell = String::from_utf8_lossy(&cells[taken.column]);
-            let cell = Some(cell.trim()).filter(|cell| !cell.is_empty());
-            let bad = || format!("`{}` is no `{}`", cell.unwrap_or_default(), taken.kind);
-            match values {
-                Collected::Text(values) => values.push(cell.map(String::from)),
-                Collected::Int(values) => values.push(cell.map(str::parse).transpose().map_err(|_| bad())?),
-                Collected::Float(values) => values.push(cell.map(str::parse).transpose().map_err(|_| bad())?),
-                Collected::Bool(values) => values.push(match cell.map(str::to_ascii_lowercase).as_deref() {
-                    None => None,
-                    Some("true" | "t" | "yes" | "1") => Some(true),
-                    Some("false" | "f" | "no" | "0") => Some(false),
-                    Some(_) => return Err(bad()),
-                }),
-            }
-        }
-        Ok(())
-    }
-
-    fn finish(self, taken: &[Taken]) -> Vec<(arrow_schema::DataType, Option<Values>)> {
-        let columns = self.0.into_iter().zip(taken).map(|(values, taken)| {
-            let values = taken.is_wanted.then(|| match values {
-                Collected::Text(values) => Values::texts(values.iter().map(Option::as_deref)),
-                Collected::Int(values) => Values::Int(Int64Array::from(values)),
-                Collected::Float(values) => Values::Float(Float64Array::from(values)),
-                Collected::Bool(values) => Values::Bool(BooleanArray::from(values)),
-            });
-            (taken.kind.arrow(), values)
-        });
-        columns.collect()
     }
 }

@@ -1,7 +1,6 @@
 //! Ranges made disjoint, so that an address is found by its last start: for IPv4, within those of its upper 16 bits.
 
-use crate::lookups::columns::{NO_ROW, Values};
-use arrow_schema::DataType;
+use crate::lookups::columns::{Columns, NO_ROW};
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
@@ -12,8 +11,7 @@ pub(super) struct Table {
     /// For each value of the upper 16 bits, the first start that is not below it; one more for the end.
     v4_index: Vec<u32>,
     v6: Disjoint<u128>,
-    /// In order of the configuration; `None` if not wanted.
-    pub columns: Vec<(DataType, Option<Values>)>,
+    pub columns: Columns,
 }
 
 /// A range, both ends included, and its row in the columns.
@@ -25,7 +23,7 @@ pub(super) struct Range<A> {
 }
 
 impl Table {
-    pub fn new(v4: Vec<Range<u32>>, v6: Vec<Range<u128>>, columns: Vec<(DataType, Option<Values>)>) -> Table {
+    pub fn new(v4: Vec<Range<u32>>, v6: Vec<Range<u128>>, columns: Columns) -> Table {
         let v4 = Disjoint::new(v4, |range| (range.end - range.start) as u128, |end| end.checked_add(1));
         let v6 = Disjoint::new(v6, |range| range.end - range.start, |end| end.checked_add(1));
         let mut v4_index = Vec::with_capacity(65_537);

@@ -2,6 +2,7 @@ use super::table::Range;
 use super::*;
 use crate::lookups::LookupConfig;
 use crate::lookups::columns::NO_ROW;
+use arrow_array::Array;
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Float64Type, Int64Type};
 use ouzel_core::{clock::Stopwatch, yaml};

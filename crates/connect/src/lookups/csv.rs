@@ -1,18 +1,19 @@
-//! Comma-separated values (RFC 4180): quoted cells may hold commas, line ends and doubled quotes.
+//! Comma-separated values (RFC 4180), or with another separator: quoted cells may hold it, line ends and doubled quotes.
 
 use std::borrow::Cow;
 
 /// The lines of a file.
 pub(super) struct Lines<'a> {
     rest: &'a [u8],
+    separator: u8,
     /// Line in the file where the last record began, from 1.
     pub line: usize,
     next_line: usize,
 }
 
 impl<'a> Lines<'a> {
-    pub fn new(text: &'a [u8]) -> Lines<'a> {
-        Lines { rest: text, line: 0, next_line: 1 }
+    pub fn new(text: &'a [u8], separator: u8) -> Lines<'a> {
+        Lines { rest: text, separator, line: 0, next_line: 1 }
     }
 
     /// Reads the cells of the next line that is not blank; false at the end.
@@ -36,15 +37,15 @@ impl<'a> Lines<'a> {
             let cell = self.quoted()?;
             cells.push(cell);
         } else {
-            let end = memchr::memchr2(b',', b'\n', self.rest).unwrap_or(self.rest.len());
+            let end = memchr::memchr2(self.separator, b'\n', self.rest).unwrap_or(self.rest.len());
             let cell = &self.rest[..end];
             // A line may end with CR LF.
-            let at_line_end = self.rest.get(end) != Some(&b',');
+            let at_line_end = self.rest.get(end) != Some(&self.separator);
             cells.push(Cow::Borrowed(if at_line_end { cell.strip_suffix(b"\r").unwrap_or(cell) } else { cell }));
             self.rest = &self.rest[end..];
         }
         match self.rest {
-            [b',', rest @ ..] => {
+            [separator, rest @ ..] if *separator == self.separator => {
                 self.rest = rest;
                 return Ok(true);
             }
@@ -90,7 +91,7 @@ mod tests {
     #[test]
     fn cells_and_lines() {
         let text = b"a,b,\"c, \"\"d\"\"\"\r\n\n\"two\nlines\",,\"\"\r\n  \nlast,\xff";
-        let mut lines = Lines::new(text);
+        let mut lines = Lines::new(text, b',');
         let mut cells = Vec::new();
         let mut read = Vec::new();
         while lines.read(&mut cells).expect("sound") {
@@ -108,7 +109,7 @@ mod tests {
             ("\"a\"b,c\n", "text after a closing quote"),
             ("\"", "a quote that is not closed"),
         ] {
-            assert_eq!(Lines::new(text.as_bytes()).read(&mut Vec::new()), Err(expected), "{text}");
+            assert_eq!(Lines::new(text.as_bytes(), b',').read(&mut Vec::new()), Err(expected), "{text}");
         }
     }
 }

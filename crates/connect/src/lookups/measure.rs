@@ -1,0 +1,76 @@
+//! What a lookup takes of an event, at real sizes. Prints; asserts nothing.
+
+use super::testing::{folder, good, real};
+use arrow_array::StringViewArray;
+use ouzel_core::clock::Stopwatch;
+use std::fmt::Write;
+use std::path::Path;
+
+/// Numbers that look like chance.
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> usize {
+        self.0 = self.0.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+        (self.0 >> 33) as usize
+    }
+    /// Below `n`, and mostly small: as few customers make most of the events.
+    fn skewed(&mut self, n: usize) -> usize {
+        let x = self.next() as f64 / (1u64 << 31) as f64;
+        (x * x * x * n as f64) as usize
+    }
+}
+
+const BATCHES: usize = 50;
+const ROWS: usize = 8192;
+
+/// Batches of values that come again, few of them often.
+fn stream(values: &[String]) -> Vec<StringViewArray> {
+    let mut random = Random(1);
+    (0..BATCHES).map(|_| (0..ROWS).map(|_| Some(values[random.skewed(values.len())].as_str())).collect()).collect()
+}
+
+fn measure(what: &str, config: &str, root: &Path, values: &[String]) {
+    let config = good(config);
+    let watch = Stopwatch::start();
+    let mut lookup = config.open(&|name| root.join(name), &[]).expect("a good file");
+    let loading = watch.seconds();
+    let batches = stream(values);
+    let mut pass = || {
+        let watch = Stopwatch::start();
+        for batch in &batches {
+            std::hint::black_box(lookup.lookup(batch).expect("never fails"));
+        }
+        watch.seconds() * 1e9 / (BATCHES * ROWS) as f64
+    };
+    let (first, second) = (pass(), pass());
+    println!("{what}: {} values, loaded in {loading:.2} s, {first:.0} ns an event, then {second:.0}", values.len());
+}
+
+#[test]
+#[ignore = "a measurement"]
+fn table() {
+    let (mut table, mut list) = (String::from("customer,tier,limit\n"), String::new());
+    for i in 0..1_000_000 {
+        let _ = writeln!(table, "customer-{i},{},{}", ["gold", "silver", "none"][i % 3], i % 100);
+        let _ = writeln!(list, "customer-{}", 2 * i);
+    }
+    let dir = folder(&[("t.csv", table.as_bytes()), ("l.txt", list.as_bytes())]);
+    let values: Vec<String> = (0..1_000_000).map(|i| format!("customer-{}", (i * 7919) % 1_200_000)).collect();
+    let take = "table: { of: customer, file: t.csv, take: { tier: text, limit: int } }";
+    for values in [&values[..], &values[..10_000]] {
+        measure("table of 1,000,000 keys, two columns", take, dir.path(), values);
+        measure("list of 1,000,000 keys", "table: { of: customer, file: l.txt }", dir.path(), values);
+    }
+}
+
+#[test]
+#[ignore = "a measurement"]
+fn ranges() {
+    let Some(root) = real("ranges") else { return };
+    let mut random = Random(2);
+    let mut address = || std::net::Ipv4Addr::from_bits((random.next() as u32) << 1).to_string();
+    let values: Vec<String> = (0..200_000).map(|_| address()).collect();
+    let asn = "ranges: { of: ip, file: asn-ipv4.csv.xz, columns: [start, end, asn, name], take: { asn: int, name: text } }";
+    measure("ranges, 400,000, two columns", asn, &root, &values);
+}
