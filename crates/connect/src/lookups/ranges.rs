@@ -2,12 +2,14 @@
 
 mod address;
 mod load;
+mod max_mind;
 mod table;
 #[cfg(test)]
 mod tests;
 
 use super::Files;
 use super::columns::{NO_ROW, Picks};
+use super::records::Format;
 use super::take::{self, Take};
 use address::Address;
 use arrow_array::{ArrayRef, StringViewArray};
@@ -26,8 +28,22 @@ use table::Table;
 /// Adds `ip_asn` and `ip_name`: the values of the range that holds the address, the shortest if several do, the last in the
 /// file if several are alike. Null where no range holds it, and for what is no address.
 ///
-/// The file is CSV, perhaps compressed (gzip, zstd, xz, bzip2). Ranges are given by its first two columns, start and end, both
-/// included, as addresses or as whole numbers; or by a column `network` or `cidr` of prefixes such as `10.0.0.0/8`.
+/// ```yaml
+/// ranges: { of: ip, as: googlebot, file: data/googlebot.txt }
+/// ```
+///
+/// Without `take`, adds `googlebot_listed`: true if a range of the file holds the address, false if none does, null for what is no address.
+///
+/// The file is by its name's ending CSV, or a MaxMind database (`.mmdb`), perhaps compressed (gzip, zstd, xz, bzip2). In CSV, ranges are given
+/// by the first two columns, start and end, both included, as addresses or as whole numbers; or by a column `network` or `cidr` of prefixes
+/// such as `10.0.0.0/8`. A file without `take` whose name ends neither so nor in `.csv` or `.tsv` is a list: one prefix, address or `START-END`
+/// a line, comments behind `#` or `;`.
+///
+/// ```yaml
+/// ranges: { of: ip, file: data/city.mmdb, take: { country_iso_code: text, location_latitude: float, subdivisions_0_iso_code: text } }
+/// ```
+///
+/// A MaxMind database is a tree: the way to a value, `country.iso_code`, is its name with `_` between the steps; places in lists count from 0.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RangesLookup {
@@ -39,8 +55,9 @@ pub struct RangesLookup {
     /// The table, relative to the project.
     pub file: Spanned<String>,
     /// Columns of the file and their types: text, int, float or bool. An empty cell is null.
+    #[serde(default)]
     pub take: Take,
-    /// The file's columns, if it has no header line.
+    /// The columns of a CSV file, if it has no header line.
     pub columns: Option<Vec<Spanned<String>>>,
 }
 
@@ -49,12 +66,23 @@ impl RangesLookup {
         if self.file.is_empty() {
             report.error(self.file.span, "an empty path");
         }
-        if self.take.0.is_empty() {
-            report
-                .error(self.of.span, "this lookup takes no columns")
-                .hint("name them, for example `take: { asn: int, name: text }`");
+        if self.columns.is_some() && self.format() == Format::MaxMind {
+            report.error(self.file.span, "`columns` is for CSV files: this one names its own");
+        }
+        if matches!(self.format(), Format::Json | Format::Parquet) {
+            report.error(self.file.span, "ranges are read from CSV, MaxMind databases (mmdb) and lists");
         }
         take::validate(&self.take, self.columns.as_deref(), None, report);
+    }
+
+    /// Columns are those of CSV, whatever the file is called.
+    fn format(&self) -> Format {
+        match Format::of(&self.file) {
+            Format::List | Format::Json | Format::Parquet if self.columns.is_some() || !self.take.0.is_empty() => {
+                Format::Csv { separator: b',' }
+            }
+            format => format,
+        }
     }
 
     pub fn columns(&self) -> Vec<(String, FieldType)> {

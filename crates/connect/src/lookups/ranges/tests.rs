@@ -1,3 +1,6 @@
+mod lists;
+mod max_mind;
+
 use super::table::Range;
 use super::*;
 use crate::lookups::LookupConfig;
@@ -61,7 +64,8 @@ fn example_and_mistakes() {
     let (config, _) = parse("ranges: { of: ip, as: net, file: f, take: { asn: int } }");
     assert_eq!(config.expect("no problems").columns()[0].0, "net_asn");
     for (bad, expected) in [
-        ("ranges: { of: ip, file: f, take: {} }", "takes no columns"),
+        ("ranges: { of: ip, file: f.mmdb, columns: [a], take: { a: int } }", "`columns` is for CSV files"),
+        ("ranges: { of: ip, file: f.parquet }", "ranges are read from CSV, MaxMind databases (mmdb) and lists"),
         ("ranges: { of: ip, file: f, take: { a: timestamp } }", "p.yaml:1:39: error: `a` cannot be looked up as `timestamp`"),
         ("ranges: { of: ip, file: f, take: { a: number } }", "unknown type `number`"),
         ("ranges: { of: ip, file: f, take: { asm: int }, columns: [start, end, asn] }", "hint: did you mean `asn`?"),
