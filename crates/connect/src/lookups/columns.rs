@@ -93,6 +93,30 @@ impl Picks {
     }
 }
 
+/// A column of texts that are made, not picked.
+pub(super) struct Texts {
+    builder: StringViewBuilder,
+    unwanted: Unwanted,
+    is_wanted: bool,
+}
+
+impl Texts {
+    pub fn new(is_wanted: bool) -> Texts {
+        let builder = StringViewBuilder::new().with_fixed_block_size(64 << 10);
+        Texts { builder, unwanted: Unwanted::new(&DataType::Utf8View), is_wanted }
+    }
+    #[inline]
+    pub fn push(&mut self, text: Option<&str>) {
+        if self.is_wanted {
+            self.builder.append_option(text);
+        }
+    }
+    /// What was pushed since the last time.
+    pub fn column(&mut self, len: usize) -> ArrayRef {
+        if self.is_wanted { Arc::new(self.builder.finish()) } else { self.unwanted.column(len) }
+    }
+}
+
 /// A column that nobody asked for: made once, then cut to length.
 #[derive(Debug)]
 pub(super) struct Unwanted(ArrayRef);

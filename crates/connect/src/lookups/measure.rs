@@ -74,3 +74,16 @@ fn ranges() {
     let asn = "ranges: { of: ip, file: asn-ipv4.csv.xz, columns: [start, end, asn, name], take: { asn: int, name: text } }";
     measure("ranges, 400,000, two columns", asn, &root, &values);
 }
+
+/// Senders of mail: hosts below domains.
+fn senders() -> Vec<String> {
+    (0..20_000).map(|i| format!("user{}@mail{}.company-{}.{}", i % 977, i % 3, i, ["com", "co.uk", "de"][i % 3])).collect()
+}
+
+#[test]
+#[ignore = "a measurement"]
+fn domain() {
+    let Some(root) = real("domain") else { return };
+    let lists = "domain: { of: d, disposable: disposable_email_blocklist.conf.gz, free: free-email-domains.json.gz }";
+    measure("domain, two lists", lists, &root, &senders());
+}

@@ -2,17 +2,21 @@
 
 mod columns;
 mod csv;
+mod domain;
+mod host;
 mod keys;
 #[cfg(test)]
 mod measure;
 mod ranges;
 mod records;
+mod seen;
 mod table;
 mod take;
 #[cfg(test)]
 mod testing;
 mod user_agent;
 
+pub use domain::DomainLookup;
 pub use ranges::RangesLookup;
 pub use table::{OnDuplicate, TableLookup};
 pub use user_agent::UserAgentLookup;
@@ -30,6 +34,7 @@ pub enum LookupConfig {
     Table(TableLookup),
     Ranges(RangesLookup),
     UserAgent(UserAgentLookup),
+    Domain(DomainLookup),
 }
 
 impl LookupConfig {
@@ -39,6 +44,7 @@ impl LookupConfig {
             LookupConfig::Table(table) => &table.of,
             LookupConfig::Ranges(ranges) => &ranges.of,
             LookupConfig::UserAgent(user_agent) => &user_agent.of,
+            LookupConfig::Domain(domain) => &domain.of,
         }
     }
 
@@ -48,6 +54,7 @@ impl LookupConfig {
             LookupConfig::Table(table) => table.columns(),
             LookupConfig::Ranges(ranges) => ranges.columns(),
             LookupConfig::UserAgent(user_agent) => user_agent.columns(),
+            LookupConfig::Domain(domain) => domain.columns(),
         }
     }
 
@@ -56,6 +63,7 @@ impl LookupConfig {
             LookupConfig::Table(table) => table.validate(report),
             LookupConfig::Ranges(ranges) => ranges.validate(report),
             LookupConfig::UserAgent(user_agent) => user_agent.validate(report),
+            LookupConfig::Domain(domain) => domain.validate(report),
         }
     }
 
@@ -67,6 +75,9 @@ impl LookupConfig {
             LookupConfig::UserAgent(user_agent) => {
                 [&user_agent.substrings, &user_agent.patterns].into_iter().flatten().map(|file| file.as_str()).collect()
             }
+            LookupConfig::Domain(domain) => {
+                [&domain.disposable, &domain.free, &domain.file].into_iter().flatten().map(|file| file.as_str()).collect()
+            }
         }
     }
 
@@ -76,6 +87,7 @@ impl LookupConfig {
             LookupConfig::Table(table) => table.open(files, wanted),
             LookupConfig::Ranges(ranges) => ranges.open(files, wanted),
             LookupConfig::UserAgent(user_agent) => user_agent.open(files, wanted),
+            LookupConfig::Domain(domain) => domain.open(files, wanted),
         }
     }
 }

@@ -66,6 +66,15 @@ pub enum OnDuplicate {
     Last,
 }
 
+impl From<OnDuplicate> for Again {
+    fn from(on_duplicate: OnDuplicate) -> Again {
+        match on_duplicate {
+            OnDuplicate::Error => Again::Refused,
+            OnDuplicate::Last => Again::LastCounts,
+        }
+    }
+}
+
 impl TableLookup {
     pub fn validate(&self, report: &mut Report) {
         validate_file(&self.file, self.columns.is_some(), !self.take.0.is_empty(), report);
@@ -82,11 +91,8 @@ impl TableLookup {
 
     pub fn open(&self, files: Files<'_>, wanted: &[bool]) -> Result<Box<dyn Lookup>> {
         let key = self.key.as_ref().unwrap_or(&self.of);
-        let again = match self.on_duplicate {
-            OnDuplicate::Error => Again::Refused,
-            OnDuplicate::Last => Again::LastCounts,
-        };
-        let file = File { name: &self.file, key, take: &self.take, columns: self.columns.as_deref(), again };
+        let file =
+            File { name: &self.file, key, take: &self.take, columns: self.columns.as_deref(), again: self.on_duplicate.into() };
         let table = Arc::new(Table::load(&file, files, wanted, &|key| Ok(Cow::Borrowed(key)))?);
         Ok(Box::new(ByKey::new(table)))
     }

@@ -6,8 +6,8 @@ mod tests;
 
 use super::Files;
 use super::columns::{NO_ROW, Unwanted, Values};
+use super::seen::Seen;
 use arrow_array::{Array, ArrayRef, BooleanArray, StringViewArray};
-use hashbrown::HashMap;
 use ouzel_core::{FieldType, Lookup, Report, Result, Spanned};
 use rules::Rules;
 use schemars::JsonSchema;
@@ -87,43 +87,15 @@ fn values() -> [Values; 3] {
 /// One thread's view of the rules.
 struct UserAgents {
     shared: Arc<Shared>,
-    seen: HashMap<Box<str>, Class>,
-    seen_bytes: usize,
+    seen: Seen<Class>,
     rows: [Vec<u32>; 3],
     unwanted: [Unwanted; 3],
 }
 
-const SEEN_MAX: usize = 65_536;
-const SEEN_BYTES_MAX: usize = 16 << 20;
-/// Longer ones are rare, or an attack on our memory.
-const SEEN_TEXT_BYTES_MAX: usize = 1024;
-
 impl UserAgents {
     fn new(shared: Arc<Shared>) -> UserAgents {
         let unwanted = [FieldType::Bool, FieldType::Text, FieldType::Text].map(|kind| Unwanted::new(&kind.arrow()));
-        UserAgents { shared, seen: HashMap::new(), seen_bytes: 0, rows: Default::default(), unwanted }
-    }
-
-    #[inline]
-    fn class(&mut self, text: &str) -> Class {
-        match self.seen.get(text) {
-            Some(class) => *class,
-            None => self.work_out(text),
-        }
-    }
-
-    #[cold]
-    fn work_out(&mut self, text: &str) -> Class {
-        let class = self.shared.rules.class(text);
-        if text.len() <= SEEN_TEXT_BYTES_MAX {
-            if self.seen.len() >= SEEN_MAX || self.seen_bytes > SEEN_BYTES_MAX {
-                self.seen.clear();
-                self.seen_bytes = 0;
-            }
-            self.seen_bytes += text.len();
-            self.seen.insert(text.into(), class);
-        }
-        class
+        UserAgents { shared, seen: Seen::new(), rows: Default::default(), unwanted }
     }
 }
 
@@ -133,7 +105,7 @@ impl Lookup for UserAgents {
         let mut rows = std::mem::take(&mut self.rows);
         rows.iter_mut().for_each(Vec::clear);
         for key in keys {
-            let class = key.map_or(NULL, |text| self.class(text));
+            let class = key.map_or(NULL, |text| self.seen.with(text, |text| self.shared.rules.class(text), |class| *class));
             rows[0].push(class.is_crawler);
             rows[1].push(class.family);
             rows[2].push(class.os);

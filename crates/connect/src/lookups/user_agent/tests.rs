@@ -157,27 +157,6 @@ fn lists_of_the_project() {
     }
 }
 
-#[test]
-fn what_is_remembered_is_bounded() {
-    let rules = match parse("user_agent: { of: ua }").0 {
-        Some(LookupConfig::UserAgent(config)) => {
-            Rules::load(&config, &|name| Path::new("/nowhere").join(name)).expect("built in")
-        }
-        other => panic!("{other:?}"),
-    };
-    let mut lookup = UserAgents::new(Arc::new(Shared { rules, values: values(), wanted: [true; 3] }));
-    for i in 0..SEEN_MAX + 10 {
-        lookup.class(&format!("agent {i}"));
-    }
-    assert_eq!(lookup.seen.len(), 10);
-    lookup.class(&"x".repeat(SEEN_TEXT_BYTES_MAX + 1));
-    assert_eq!(lookup.seen.len(), 10);
-    for i in 0..40_000 {
-        lookup.class(&format!("{i:01000}"));
-    }
-    assert!(lookup.seen.keys().map(|key| key.len()).sum::<usize>() <= SEEN_BYTES_MAX + SEEN_TEXT_BYTES_MAX);
-}
-
 /// The real list of crawlers; and what a lookup takes.
 #[test]
 fn real_crawlers() {
