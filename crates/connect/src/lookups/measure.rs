@@ -87,3 +87,14 @@ fn domain() {
     let lists = "domain: { of: d, disposable: disposable_email_blocklist.conf.gz, free: free-email-domains.json.gz }";
     measure("domain, two lists", lists, &root, &senders());
 }
+
+#[test]
+#[ignore = "a measurement"]
+fn lookalike() {
+    let names: String = (0..1000).map(|i| format!("protected{}{}.com\n", ["bank", "shop", "mail"][i % 3], i)).collect();
+    let dir = folder(&[("n.txt", names.as_bytes())]);
+    for distance in [1, 2] {
+        let config = format!("lookalike: {{ of: d, names: n.txt, distance: {distance} }}");
+        measure(&format!("lookalike, 1,000 names, distance {distance}"), &config, dir.path(), &senders());
+    }
+}

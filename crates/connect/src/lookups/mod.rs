@@ -5,6 +5,7 @@ mod csv;
 mod domain;
 mod host;
 mod keys;
+mod lookalike;
 #[cfg(test)]
 mod measure;
 mod ranges;
@@ -17,6 +18,7 @@ mod testing;
 mod user_agent;
 
 pub use domain::DomainLookup;
+pub use lookalike::LookalikeLookup;
 pub use ranges::RangesLookup;
 pub use table::{OnDuplicate, TableLookup};
 pub use user_agent::UserAgentLookup;
@@ -35,6 +37,7 @@ pub enum LookupConfig {
     Ranges(RangesLookup),
     UserAgent(UserAgentLookup),
     Domain(DomainLookup),
+    Lookalike(LookalikeLookup),
 }
 
 impl LookupConfig {
@@ -45,6 +48,7 @@ impl LookupConfig {
             LookupConfig::Ranges(ranges) => &ranges.of,
             LookupConfig::UserAgent(user_agent) => &user_agent.of,
             LookupConfig::Domain(domain) => &domain.of,
+            LookupConfig::Lookalike(lookalike) => &lookalike.of,
         }
     }
 
@@ -55,6 +59,7 @@ impl LookupConfig {
             LookupConfig::Ranges(ranges) => ranges.columns(),
             LookupConfig::UserAgent(user_agent) => user_agent.columns(),
             LookupConfig::Domain(domain) => domain.columns(),
+            LookupConfig::Lookalike(lookalike) => lookalike.columns(),
         }
     }
 
@@ -64,6 +69,7 @@ impl LookupConfig {
             LookupConfig::Ranges(ranges) => ranges.validate(report),
             LookupConfig::UserAgent(user_agent) => user_agent.validate(report),
             LookupConfig::Domain(domain) => domain.validate(report),
+            LookupConfig::Lookalike(lookalike) => lookalike.validate(report),
         }
     }
 
@@ -78,6 +84,7 @@ impl LookupConfig {
             LookupConfig::Domain(domain) => {
                 [&domain.disposable, &domain.free, &domain.file].into_iter().flatten().map(|file| file.as_str()).collect()
             }
+            LookupConfig::Lookalike(lookalike) => vec![&lookalike.names],
         }
     }
 
@@ -88,6 +95,7 @@ impl LookupConfig {
             LookupConfig::Ranges(ranges) => ranges.open(files, wanted),
             LookupConfig::UserAgent(user_agent) => user_agent.open(files, wanted),
             LookupConfig::Domain(domain) => domain.open(files, wanted),
+            LookupConfig::Lookalike(lookalike) => lookalike.open(files, wanted),
         }
     }
 }
