@@ -98,3 +98,23 @@ fn lookalike() {
         measure(&format!("lookalike, 1,000 names, distance {distance}"), &config, dir.path(), &senders());
     }
 }
+
+#[test]
+#[ignore = "a measurement"]
+fn user_agent() {
+    let Some(root) = real("user_agent") else { return };
+    let os =
+        ["Windows NT 10.0; Win64; x64", "X11; Linux x86_64", "Linux; Android 14; SM-A546B", "Macintosh; Intel Mac OS X 10_15_7"];
+    let agent = |i: usize| {
+        let (os, major, minor) = (os[i % 4], 80 + i % 60, i % 7919);
+        format!("Mozilla/5.0 ({os}) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/{major}.0.{minor}.{i} Safari/537.36")
+    };
+    let values: Vec<String> = (0..5000).map(agent).collect();
+    for (what, config) in [
+        ("user_agent, built in", ""),
+        ("user_agent, 1,498 patterns of crawlers", ", patterns: crawler-user-agents.json.gz"),
+        ("user_agent, 1,274 expressions of uap-core", ", regexes: uap-core_regexes.yaml.gz"),
+    ] {
+        measure(what, &format!("user_agent: {{ of: ua{config} }}"), &root, &values);
+    }
+}

@@ -78,9 +78,11 @@ impl LookupConfig {
         match self {
             LookupConfig::Table(table) => vec![&table.file],
             LookupConfig::Ranges(ranges) => vec![&ranges.file],
-            LookupConfig::UserAgent(user_agent) => {
-                [&user_agent.substrings, &user_agent.patterns].into_iter().flatten().map(|file| file.as_str()).collect()
-            }
+            LookupConfig::UserAgent(user_agent) => [&user_agent.substrings, &user_agent.patterns, &user_agent.regexes]
+                .into_iter()
+                .flatten()
+                .map(|file| file.as_str())
+                .collect(),
             LookupConfig::Domain(domain) => {
                 [&domain.disposable, &domain.free, &domain.file].into_iter().flatten().map(|file| file.as_str()).collect()
             }

@@ -1,5 +1,7 @@
 //! What a user agent says it is: crawler or not, family, operating system. Each distinct text is worked out once.
 
+mod parsed;
+mod regexes;
 mod rules;
 #[cfg(test)]
 mod tests;
@@ -9,6 +11,8 @@ use super::columns::{NO_ROW, Unwanted, Values};
 use super::seen::Seen;
 use arrow_array::{Array, ArrayRef, BooleanArray, StringViewArray};
 use ouzel_core::{FieldType, Lookup, Report, Result, Spanned};
+use parsed::ByRegexes;
+use regexes::Regexes;
 use rules::Rules;
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -25,6 +29,13 @@ use std::sync::Arc;
 /// recognised. All are null where the user agent is.
 ///
 /// Without `substrings` and `patterns` a built-in list of common crawlers and tools is used.
+///
+/// ```yaml
+/// user_agent: { of: user_agent, as: ua, regexes: data/regexes.yaml }
+/// ```
+///
+/// With `regexes`, family and system are what uap-core's expressions make of the user agent (`Chrome Mobile`, `Mac OS X`, ...), and
+/// `ua_device` is added (`iPhone`, `Samsung SM-A546B`, `Spider`, ...); each is `Other` where no expression matches.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct UserAgentLookup {
@@ -38,11 +49,13 @@ pub struct UserAgentLookup {
     pub substrings: Option<Spanned<String>>,
     /// A JSON file of regular expressions of crawlers, as in crawler-user-agents.json: `[{ "pattern": "Googlebot\\/" }, ...]`.
     pub patterns: Option<Spanned<String>>,
+    /// A YAML file of regular expressions of families, systems and devices, as uap-core's regexes.yaml.
+    pub regexes: Option<Spanned<String>>,
 }
 
 impl UserAgentLookup {
     pub fn validate(&self, report: &mut Report) {
-        for file in [&self.substrings, &self.patterns].into_iter().flatten() {
+        for file in [&self.substrings, &self.patterns, &self.regexes].into_iter().flatten() {
             if file.is_empty() {
                 report.error(file.span, "an empty path");
             }
@@ -52,12 +65,21 @@ impl UserAgentLookup {
     pub fn columns(&self) -> Vec<(String, FieldType)> {
         let prefix = self.prefix.as_ref().unwrap_or(&self.of);
         let named = |name: &str, kind| (format!("{}_{name}", prefix.value), kind);
-        vec![named("is_crawler", FieldType::Bool), named("family", FieldType::Text), named("os", FieldType::Text)]
+        let mut columns =
+            vec![named("is_crawler", FieldType::Bool), named("family", FieldType::Text), named("os", FieldType::Text)];
+        columns.extend(self.regexes.as_ref().map(|_| named("device", FieldType::Text)));
+        columns
     }
 
     pub fn open(&self, files: Files<'_>, wanted: &[bool]) -> Result<Box<dyn Lookup>> {
         let rules = Rules::load(self, files)?;
-        let wanted = [0, 1, 2].map(|i| wanted.get(i).copied().unwrap_or(true));
+        let is_wanted = |i: usize| wanted.get(i).copied().unwrap_or(true);
+        if let Some(name) = &self.regexes {
+            let regexes = Regexes::load(files, name, [1, 2, 3].map(is_wanted))?;
+            let shared = parsed::Shared::new(rules, regexes, [0, 1, 2, 3].map(is_wanted));
+            return Ok(Box::new(ByRegexes::new(Arc::new(shared))));
+        }
+        let wanted = [0, 1, 2].map(is_wanted);
         Ok(Box::new(UserAgents::new(Arc::new(Shared { values: values(), rules, wanted }))))
     }
 }

@@ -153,7 +153,7 @@ const CRAWLERS: &[&str] = &[
 ];
 
 const OTHER_BOT: &str = "Other bot";
-const OTHER: &str = "Other";
+pub(super) const OTHER: &str = "Other";
 const SAFARI: &str = "Safari";
 const ANDROID: &str = "Android";
 
@@ -190,14 +190,18 @@ impl Rules {
         Ok(Rules { crawlers, families: tokens(FAMILIES)?, systems: tokens(SYSTEMS)? })
     }
 
-    pub fn class(&self, text: &str) -> Class {
-        let is_crawler = match &self.crawlers {
+    pub fn is_crawler(&self, text: &str) -> bool {
+        match &self.crawlers {
             Crawlers::BuiltIn(tokens) => tokens.first(text).is_some(),
             Crawlers::Given { substrings, patterns } => {
                 substrings.as_ref().is_some_and(|any| any.is_match(text))
                     || patterns.as_ref().is_some_and(|any| any.is_match(text))
             }
-        };
+        }
+    }
+
+    pub fn class(&self, text: &str) -> Class {
+        let is_crawler = self.is_crawler(text);
         let os = self.systems.first(text).unwrap_or(SYSTEMS.len() - 1);
         let mut family = self.families.first(text).unwrap_or(FAMILIES.len() - 1);
         // Before Chrome, Android's own browser gave itself out as Safari, which does not run there.

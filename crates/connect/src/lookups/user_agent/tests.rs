@@ -1,3 +1,5 @@
+mod regexes;
+
 use super::*;
 use crate::lookups::LookupConfig;
 use arrow_array::cast::AsArray;
