@@ -102,7 +102,7 @@ pub(super) struct Texts {
 
 impl Texts {
     pub fn new(is_wanted: bool) -> Texts {
-        let builder = StringViewBuilder::new().with_fixed_block_size(64 << 10);
+        let builder = StringViewBuilder::new().with_fixed_block_size(16 << 10);
         Texts { builder, unwanted: Unwanted::new(&DataType::Utf8View), is_wanted }
     }
     #[inline]

@@ -10,8 +10,8 @@ const LABEL_BYTES_MAX: usize = 63;
 /// be a name.
 pub(super) fn name(text: &str) -> Option<Cow<'_, str>> {
     let host = cut(text.trim());
-    // Four bytes of UTF-8 for each of the name.
-    if host.len() > 4 * NAME_BYTES_MAX {
+    // With its trailing dot. (Punycode takes the square of a name's length.)
+    if host.chars().take(NAME_BYTES_MAX + 2).count() > NAME_BYTES_MAX + 1 {
         return None;
     }
     let host = if !host.is_ascii() {
@@ -115,6 +115,9 @@ mod tests {
         assert!(name(&format!("{label}a.com")).is_none());
         assert!(name(&[label.as_str(); 4].join(".")).is_none());
         assert!(name(&"ü.".repeat(100_000)).is_none());
+        let longest = format!("{}.", [&label[..62], &label, &label, &label[..62]].join("."));
+        assert_eq!(name(&longest).map(|name| name.len()), Some(253));
+        assert!(name(&format!("a{longest}")).is_none());
         assert_eq!(domain("localhost"), None);
     }
 

@@ -80,6 +80,9 @@ impl Rows {
 
     /// The row of these values.
     pub fn add(&mut self, cells: &Cells) -> Result<u32, String> {
+        if cells.len() != self.columns.len() {
+            return Err(format!("expected {} values, found {}", self.columns.len(), cells.len()));
+        }
         self.set.clear();
         for cell in cells {
             let cell = cell.as_deref().unwrap_or_default();

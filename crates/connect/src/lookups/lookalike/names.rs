@@ -40,6 +40,8 @@ pub(super) struct Names {
     own: HashSet<String>,
     by_label: HashMap<String, u32>,
     by_skeleton: HashMap<String, u32>,
+    /// Lengths of texts that are within the distance of a name, one bit each: most texts are not worth a search.
+    lengths: u128,
     /// Hashes of what remains of a name when letters are left out; sorted.
     remains: Vec<(u64, u32)>,
 }
@@ -53,6 +55,7 @@ impl Names {
             own: HashSet::new(),
             by_label: HashMap::new(),
             by_skeleton: HashMap::new(),
+            lengths: 0,
             remains: Vec::new(),
         }
     }
@@ -74,9 +77,16 @@ impl Names {
         let letters: Vec<char> = label.chars().collect();
         // Of names that are alike, the first in the file.
         self.by_label.entry(label.clone()).or_insert(number);
-        self.by_skeleton.entry(skeleton(&label)).or_insert(number);
+        let skeleton = skeleton(&label);
+        if !skeleton.is_empty() {
+            self.by_skeleton.entry(skeleton).or_insert(number);
+        }
+        let distance = self.distance.min(letters.len() / LETTERS_PER_DISTANCE);
+        for len in letters.len().saturating_sub(distance)..=letters.len() + distance {
+            self.lengths |= bit(len);
+        }
         let remains = &mut self.remains;
-        leave_out(&letters, self.distance.min(letters.len() / LETTERS_PER_DISTANCE), &mut |hash| remains.push((hash, number)));
+        leave_out(&letters, distance, &mut |hash| remains.push((hash, number)));
         self.labels.push((label, letters.len()));
         self.all.push(domain.to_string());
         Ok(())
@@ -116,6 +126,9 @@ impl Names {
     /// The closest name within the distance.
     fn close(&self, label: &str) -> Option<u32> {
         let letters: Vec<char> = label.chars().collect();
+        if self.lengths & bit(letters.len()) == 0 {
+            return None;
+        }
         let mut best: Option<(usize, u32)> = None;
         leave_out(&letters, self.distance, &mut |hash| {
             let from = self.remains.partition_point(|(other, _)| *other < hash);
@@ -144,6 +157,11 @@ impl Names {
             begins.or_else(|| cuts().find_map(|at| named(&skeleton[at..], WORD_LETTERS_MIN)))
         })
     }
+}
+
+/// A label has at most 63 letters.
+fn bit(len: usize) -> u128 {
+    1 << len.min(127)
 }
 
 /// `example.co.uk` without `.co.uk`.
