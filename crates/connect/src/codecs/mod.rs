@@ -8,6 +8,7 @@ mod column;
 mod csv;
 mod json;
 mod lines;
+mod pattern;
 mod scalar;
 mod syslog;
 mod table;
@@ -21,6 +22,7 @@ pub use access_log::AccessLogCodec;
 pub use column::read_text;
 pub use csv::{Cell, CsvCodec, Delimiter, Quote, TsvCodec};
 pub use json::JsonCodec;
+pub use pattern::PatternCodec;
 pub use syslog::SyslogCodec;
 
 use ouzel_core::{Decode, FieldType, Framing, Report, Result, Span, Wanted};
@@ -36,6 +38,7 @@ pub enum CodecConfig {
     Tsv(TsvCodec),
     AccessLog(AccessLogCodec),
     Syslog(SyslogCodec),
+    Pattern(PatternCodec),
 }
 
 impl CodecConfig {
@@ -47,6 +50,7 @@ impl CodecConfig {
             CodecConfig::Tsv(codec) => codec.validate(report, span),
             CodecConfig::AccessLog(codec) => codec.validate(report, span),
             CodecConfig::Syslog(codec) => codec.validate(report, span),
+            CodecConfig::Pattern(codec) => codec.validate(report, span),
         }
     }
 
@@ -55,7 +59,9 @@ impl CodecConfig {
         match self {
             CodecConfig::Csv(codec) => Box::new(codec.framing()),
             CodecConfig::Tsv(codec) => Box::new(codec.framing()),
-            CodecConfig::Json(_) | CodecConfig::AccessLog(_) | CodecConfig::Syslog(_) => Box::new(lines::Lines),
+            CodecConfig::Json(_) | CodecConfig::AccessLog(_) | CodecConfig::Syslog(_) | CodecConfig::Pattern(_) => {
+                Box::new(lines::Lines)
+            }
         }
     }
 
@@ -67,6 +73,7 @@ impl CodecConfig {
             CodecConfig::Tsv(codec) => Box::new(codec.decoder(wanted)),
             CodecConfig::AccessLog(codec) => Box::new(codec.decoder(wanted)?),
             CodecConfig::Syslog(codec) => Box::new(codec.decoder(wanted)),
+            CodecConfig::Pattern(codec) => Box::new(codec.decoder(wanted)?),
         })
     }
 
@@ -76,6 +83,7 @@ impl CodecConfig {
             CodecConfig::Json(_) | CodecConfig::Csv(_) | CodecConfig::Tsv(_) => None,
             CodecConfig::AccessLog(codec) => codec.fields(),
             CodecConfig::Syslog(codec) => Some(codec.fields()),
+            CodecConfig::Pattern(codec) => codec.fields(),
         }
     }
 }

@@ -6,7 +6,7 @@ mod formats;
 use super::CodecConfig;
 use arrow_array::{Array, cast::AsArray, types::TimestampMicrosecondType};
 use arrow_cast::display::{ArrayFormatter, FormatOptions};
-use ouzel_core::{Chunk, Decoded, Origin, Path, Wanted, path::Step};
+use ouzel_core::{Chunk, Decoded, Origin, Path, Report, Span, Wanted, path::Step, yaml};
 
 /// `name:type|type` as what a decoder is asked for; `name:any` is any value as text.
 pub(super) fn wanted(field: &str) -> Wanted {
@@ -23,8 +23,21 @@ pub(super) fn chunk(data: &[u8], header: Option<&str>) -> Chunk {
     Chunk { partition: 0, origin, data: data.to_vec().into(), ingested: Vec::new(), fault: None }
 }
 
+/// A codec as it stands in a file, or all that is wrong with it.
+pub(super) fn codec_of(text: &str) -> Result<CodecConfig, String> {
+    let mut report = Report::new();
+    let file = report.file("p.yaml", text);
+    let codec: Option<CodecConfig> =
+        yaml::parse(&mut report, file, text, &|name| Some(format!("${{{name}}}"))).and_then(|node| yaml::decode(&mut report, &node));
+    if let Some(codec) = &codec {
+        codec.validate(&mut report, Span { file, line: 1, column: 1, len: 1 });
+    }
+    let said = report.render(|_, word| word.to_string());
+    codec.filter(|_| !report.has_errors()).ok_or(said)
+}
+
 pub(super) fn decode(codec: &str, fields: &[&str], chunk: &Chunk) -> Decoded {
-    let codec: CodecConfig = serde_json::from_str(codec).expect("a codec");
+    let codec = codec_of(codec).unwrap_or_else(|problems| panic!("{problems}"));
     let wanted: Vec<Wanted> = fields.iter().map(|field| wanted(field)).collect();
     let decoded = codec.decoder(wanted).and_then(|mut decoder| decoder.decode(chunk)).expect("a decoder");
     check_invariants(chunk, &decoded);

@@ -1,8 +1,8 @@
 //! Instants out of text and numbers, as microseconds since 1970 in UTC.
 //!
 //! Read are ISO 8601 and RFC 3339 (`2026-11-18T07:30:00.123456Z`; a space for the `T`; seconds, fraction and zone
-//! may be left out; a bare date is its midnight), access log times (`17/May/2015:10:05:03 +0000`), and numbers since
-//! 1970 whose size tells the unit: below 1e11 seconds, below 1e14 milliseconds, below 1e17 microseconds, else
+//! may be left out; a bare date is its midnight), access log times (`17/May/2015:10:05:03 +0000`), times in words as mail,
+//! `ctime` and syslog write them (`Sun, 17 May 2015 10:05:03 +0000`, `Sun May 17 10:05:03 2015`), and numbers since 1970 whose size tells the unit: below 1e11 seconds, below 1e14 milliseconds, below 1e17 microseconds, else
 //! nanoseconds. Without a zone it is UTC. Years are 1 to 9999. Digits past the microsecond are cut off. A leap second
 //! (`:60`) is the last microsecond before it, so that order is kept.
 
@@ -34,7 +34,7 @@ pub(super) fn parse(text: &[u8]) -> Option<i64> {
 
 #[cold]
 fn unusual(text: &[u8]) -> Option<i64> {
-    iso(text).or_else(|| access_log(text)).or_else(|| epoch(text))
+    iso(text).or_else(|| access_log(text)).or_else(|| epoch(text)).or_else(|| words(text))
 }
 
 /// The number of a month from its English name's first three letters, from 1.
@@ -162,6 +162,50 @@ fn access_log(text: &[u8]) -> Option<i64> {
     instant(date, clock, 0, offset)
 }
 
+/// `[Sun[,]] May 17 [2015] 10:05:03[.123456] [+0000] [2015] [+0000]`, or with the day before the month. There must be a year.
+fn words(text: &[u8]) -> Option<i64> {
+    const WEEKDAYS: [&[u8]; 7] = [b"Mon", b"Tue", b"Wed", b"Thu", b"Fri", b"Sat", b"Sun"];
+    if text.len() > 64 {
+        return None;
+    }
+    let mut parts = text.split(|b| *b == b' ').filter(|part| !part.is_empty()).peekable();
+    let weekday = |part: &&[u8]| WEEKDAYS.iter().any(|day| part.strip_suffix(b",").unwrap_or(part).eq_ignore_ascii_case(day));
+    parts.next_if(weekday);
+    let (one, other) = (parts.next()?, parts.next()?);
+    let (name, day) = if one.first()?.is_ascii_digit() { (other, one) } else { (one, other) };
+    let day = match day {
+        [d] => two(&[b'0', *d])?,
+        [d1, d2] => two(&[*d1, *d2])?,
+        _ => return None,
+    };
+    let year_of = |part: &[u8]| match part {
+        [y1, y2, y3, y4] => Some(two(&[*y1, *y2])? * 100 + two(&[*y3, *y4])?),
+        _ => None,
+    };
+    let mut year = parts.peek().and_then(|part| year_of(part));
+    if year.is_some() {
+        parts.next();
+    }
+    let [h1, h2, b':', i1, i2, b':', s1, s2, rest @ ..] = parts.next()? else { return None };
+    let micros = match rest {
+        [] => 0,
+        [b'.' | b',', fraction @ ..] if !fraction.is_empty() && fraction.iter().all(u8::is_ascii_digit) => scaled(fraction, 6),
+        _ => return None,
+    };
+    let mut offset = None;
+    for part in parts {
+        if let (None, Some(found)) = (year, year_of(part)) {
+            year = Some(found);
+        } else if offset.is_none() {
+            offset = Some(if part == b"GMT" { 0 } else { zone(part)? });
+        } else {
+            return None;
+        }
+    }
+    let clock = (two(&[*h1, *h2])?, two(&[*i1, *i2])?, two(&[*s1, *s2])?);
+    instant((year?, month(name)?, day), clock, micros, offset.unwrap_or(0))
+}
+
 /// A number since 1970: digits, perhaps a sign, a fraction, an exponent.
 fn epoch(text: &[u8]) -> Option<i64> {
     let negative = text.starts_with(b"-");
@@ -269,6 +313,12 @@ mod tests {
         check("2015-05-17", Some(T - 36_303_000_000));
         check("17/May/2015:10:05:03 +0000", Some(T));
         check("17/may/2015:03:05:03 -0700", Some(T));
+        check("Sun, 17 May 2015 10:05:03 +0000", Some(T));
+        check("17 May 2015 12:05:03 +0200", Some(T));
+        check("Sun May 17 10:05:03 2015", Some(T));
+        check("Sun May 17 10:05:03.987654 2015", Some(T + 987_654));
+        check("May 17 10:05:03 2015 +00:00", Some(T));
+        check("may  17 2015 10:05:03 GMT", Some(T));
         check("1431857103", Some(T));
         check("1431857103.25", Some(T + 250_000));
         check("1431857103123", Some(T + 123_000));
@@ -307,6 +357,14 @@ mod tests {
             "-",
             "2023-01-01T0a:00:00Z",
             "\u{e9}\u{e9}23-01-01T00:00:00Z",
+            "May 17 10:05:03",
+            "Sun, 32 May 2015 10:05:03 +0000",
+            "17 Foo 2015 10:05:03",
+            "17 May 2015 10:05",
+            "17 May 2015 10:05:03 2015",
+            "17 May 2015 10:05:03 +0000 +0000",
+            "17 May 2015 10:05:03 +0000 and more, which goes on beyond what any time is long",
+            " ",
         ] {
             check(bad, None);
         }

@@ -118,6 +118,10 @@ fn no_bytes_make_any_codec_panic_or_lose_a_line() {
         (COMBINED, r#"1.2.3.4 - - [17/May/2015:10:05:03 +0000] "GET /a?b=c HTTP/1.1" 200 17 "-" "Mozilla \"x\" \xff""#),
         (SYSLOG, "<34>1 2015-03-27T13:06:56Z host app 17 id [a x=\"1\\\"\"][b] \u{feff}message"),
         (SYSLOG, "Mar 27 13:06:56 host sshd(pam_unix)[1291]: message"),
+        (
+            r"pattern: { pattern: '^(?<time>\S+) (?<s>\S+) \S(?<a>.).(?<t>.*)$' }",
+            "2015-03-27T13:06:56Z \u{e4}b x\u{e4}\u{e4}c 1 2024-01-01",
+        ),
         (r#"{"csv": {"columns": ["a", "s", "t"], "trim": true}}"#, r#"1, "two ""words""" ,2024-01-01"#),
         (r#"{"tsv": {"columns": ["a", "s", "t"]}}"#, "1\tx\"\t2024-01-01"),
     ];

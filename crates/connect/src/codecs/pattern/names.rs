@@ -1,0 +1,115 @@
+//! Grok's names for common parts of lines, as Logstash has them (its `grok-patterns` and `httpd` files), written anew
+//! without look-around: they are a little more liberal at their edges.
+
+/// Sorted as they build on one another.
+const NAMES: &[(&str, &str)] = &[
+    ("USERNAME", r"[a-zA-Z0-9._-]+"),
+    ("USER", r"%{USERNAME}"),
+    ("EMAILLOCALPART", r"[a-zA-Z0-9!#$%&'*+\-/=?^_`{|}~]+(?:\.[a-zA-Z0-9!#$%&'*+\-/=?^_`{|}~]+)*"),
+    ("EMAILADDRESS", r"%{EMAILLOCALPART}@%{HOSTNAME}"),
+    ("INT", r"[+-]?[0-9]+"),
+    ("BASE10NUM", r"[+-]?(?:[0-9]+(?:\.[0-9]+)?|\.[0-9]+)"),
+    ("NUMBER", r"%{BASE10NUM}"),
+    ("BASE16NUM", r"[+-]?(?:0x)?[0-9A-Fa-f]+"),
+    ("POSINT", r"(?-u:\b)[1-9][0-9]*(?-u:\b)"),
+    ("NONNEGINT", r"(?-u:\b)[0-9]+(?-u:\b)"),
+    ("BOOL", r"(?i:true|false)"),
+    ("WORD", r"\b\w+\b"),
+    ("NOTSPACE", r"\S+"),
+    ("SPACE", r"\s*"),
+    ("DATA", r".*?"),
+    ("GREEDYDATA", r".*"),
+    ("QUOTEDSTRING", r#""(?:\\.|[^\\"])*"|'(?:\\.|[^\\'])*'|`(?:\\.|[^\\`])*`"#),
+    ("QS", r"%{QUOTEDSTRING}"),
+    ("UUID", r"[A-Fa-f0-9]{8}-(?:[A-Fa-f0-9]{4}-){3}[A-Fa-f0-9]{12}"),
+    ("URN", r"urn:[0-9A-Za-z][0-9A-Za-z-]{0,31}:[0-9A-Za-z()+,.:=@;$_!*'/?#%-]+"),
+    ("CISCOMAC", r"(?:[A-Fa-f0-9]{4}\.){2}[A-Fa-f0-9]{4}"),
+    ("WINDOWSMAC", r"(?:[A-Fa-f0-9]{2}-){5}[A-Fa-f0-9]{2}"),
+    ("COMMONMAC", r"(?:[A-Fa-f0-9]{2}:){5}[A-Fa-f0-9]{2}"),
+    ("MAC", r"%{CISCOMAC}|%{WINDOWSMAC}|%{COMMONMAC}"),
+    ("OCTET", r"25[0-5]|2[0-4][0-9]|[01]?[0-9]?[0-9]"),
+    ("IPV4", r"(?-u:\b)%{OCTET}(?:\.%{OCTET}){3}(?-u:\b)"),
+    ("HEX4", r"[0-9A-Fa-f]{1,4}"),
+    // The longest first: of alternatives the first that matches is taken.
+    (
+        "IPV6",
+        concat!(
+            r"(?:(?:%{HEX4}:){6}%{IPV4}|::(?:%{HEX4}:){0,5}%{IPV4}|(?:%{HEX4}:){1,5}:(?:%{HEX4}:){0,4}%{IPV4}",
+            r"|(?:%{HEX4}:){7}%{HEX4}|%{HEX4}:(?::%{HEX4}){1,6}|(?:%{HEX4}:){1,2}(?::%{HEX4}){1,5}",
+            r"|(?:%{HEX4}:){1,3}(?::%{HEX4}){1,4}|(?:%{HEX4}:){1,4}(?::%{HEX4}){1,3}|(?:%{HEX4}:){1,5}(?::%{HEX4}){1,2}",
+            r"|(?:%{HEX4}:){1,6}:%{HEX4}|(?:%{HEX4}:){1,7}:|:(?::%{HEX4}){1,7}|::)(?:%[0-9A-Za-z]+)?",
+        ),
+    ),
+    ("IP", r"%{IPV6}|%{IPV4}"),
+    ("HOSTNAME", r"(?-u:\b)[0-9A-Za-z_][0-9A-Za-z_-]{0,62}(?:\.[0-9A-Za-z_][0-9A-Za-z_-]{0,62})*\.?"),
+    ("HOST", r"%{HOSTNAME}"),
+    ("IPORHOST", r"%{IP}|%{HOSTNAME}"),
+    ("HOSTPORT", r"%{IPORHOST}:%{POSINT}"),
+    ("UNIXPATH", r"(?:/[\w%!$@:.,+~-]*)+"),
+    ("WINPATH", r"(?:[A-Za-z]+:|\\)(?:\\[^\\?*]*)+"),
+    ("PATH", r"%{UNIXPATH}|%{WINPATH}"),
+    ("TTY", r"/dev/(?:pts|tty[pq]?)\w*/?[0-9]+"),
+    ("URIPROTO", r"[A-Za-z][A-Za-z0-9+\-.]+"),
+    ("URIHOST", r"%{IPORHOST}(?::%{POSINT})?"),
+    ("URIPATH", r"(?:/[A-Za-z0-9$.+!*'(){},~:;=@#%&_\-]*)+"),
+    ("URIQUERY", r"[A-Za-z0-9$.+!*'|(){},~@#%&/=:;_?\-\[\]<>]*"),
+    ("URIPARAM", r"\?%{URIQUERY}"),
+    ("URIPATHPARAM", r"%{URIPATH}(?:%{URIPARAM})?"),
+    ("URI", r"%{URIPROTO}://(?:%{USER}(?::[^@\s]*)?@)?(?:%{URIHOST})?(?:%{URIPATHPARAM})?"),
+    (
+        "MONTH",
+        concat!(
+            r"(?-u:\b)(?:[Jj]an(?:uary)?|[Ff]eb(?:ruary)?|[Mm]ar(?:ch)?|[Aa]pr(?:il)?|[Mm]ay|[Jj]une?|[Jj]uly?",
+            r"|[Aa]ug(?:ust)?|[Ss]ep(?:t(?:ember)?)?|[Oo]ct(?:ober)?|[Nn]ov(?:ember)?|[Dd]ec(?:ember)?)(?-u:\b)",
+        ),
+    ),
+    ("MONTHNUM", r"1[0-2]|0?[1-9]"),
+    ("MONTHNUM2", r"0[1-9]|1[0-2]"),
+    ("MONTHDAY", r"0[1-9]|[12][0-9]|3[01]|[1-9]"),
+    ("DAY", r"Mon(?:day)?|Tue(?:sday)?|Wed(?:nesday)?|Thu(?:rsday)?|Fri(?:day)?|Sat(?:urday)?|Sun(?:day)?"),
+    ("YEAR", r"[0-9]{2}(?:[0-9]{2})?"),
+    ("HOUR", r"2[0-3]|[01]?[0-9]"),
+    ("MINUTE", r"[0-5][0-9]"),
+    ("SECOND", r"(?:60|[0-5]?[0-9])(?:[:.,][0-9]+)?"),
+    ("TIME", r"%{HOUR}:%{MINUTE}:%{SECOND}"),
+    ("DATE_US", r"%{MONTHNUM}[/-]%{MONTHDAY}[/-]%{YEAR}"),
+    ("DATE_EU", r"%{MONTHDAY}[./-]%{MONTHNUM}[./-]%{YEAR}"),
+    ("DATE", r"%{DATE_US}|%{DATE_EU}"),
+    ("DATESTAMP", r"%{DATE}[- ]%{TIME}"),
+    ("ISO8601_TIMEZONE", r"Z|[+-]%{HOUR}:?%{MINUTE}"),
+    ("ISO8601_SECOND", r"%{SECOND}"),
+    ("TIMESTAMP_ISO8601", r"[0-9]{4}-%{MONTHNUM}-%{MONTHDAY}[Tt ]%{HOUR}:%{MINUTE}(?::%{SECOND})?(?: ?%{ISO8601_TIMEZONE})?"),
+    ("TZ", r"[A-Z]{3,4}"),
+    ("DATESTAMP_RFC822", r"%{DAY} %{MONTH} %{MONTHDAY} %{YEAR} %{TIME} %{TZ}"),
+    ("DATESTAMP_RFC2822", r"%{DAY}, %{MONTHDAY} %{MONTH} %{YEAR} %{TIME} %{ISO8601_TIMEZONE}"),
+    ("HTTPDERROR_DATE", r"%{DAY} %{MONTH} +%{MONTHDAY} %{TIME} [0-9]{4}"),
+    ("SYSLOGTIMESTAMP", r"%{MONTH} +%{MONTHDAY} %{TIME}"),
+    ("PROG", r"[\x21-\x5a\x5c\x5e-\x7e]+"),
+    ("SYSLOGPROG", r"%{PROG:program}(?:\[%{POSINT:pid}\])?"),
+    ("SYSLOGHOST", r"%{IPORHOST}"),
+    ("SYSLOGFACILITY", r"<%{NONNEGINT:facility}\.%{NONNEGINT:priority}>"),
+    ("SYSLOGBASE", r"%{SYSLOGTIMESTAMP:timestamp} (?:%{SYSLOGFACILITY} )?%{SYSLOGHOST:logsource} %{SYSLOGPROG}:"),
+    ("HTTPDATE", r"%{MONTHDAY}/%{MONTH}/%{YEAR}:%{TIME} %{INT}"),
+    ("HTTPDUSER", r"%{EMAILADDRESS}|%{USER}"),
+    (
+        "COMMONAPACHELOG",
+        concat!(
+            r#"%{IPORHOST:clientip} %{HTTPDUSER:ident} %{HTTPDUSER:auth} \[%{HTTPDATE:timestamp}\] "#,
+            r#""(?:%{WORD:verb} %{NOTSPACE:request}(?: HTTP/%{NUMBER:httpversion})?|%{DATA:rawrequest})" "#,
+            r#"(?:%{NUMBER:response}|-) (?:%{NUMBER:bytes}|-)"#,
+        ),
+    ),
+    ("COMBINEDAPACHELOG", r"%{COMMONAPACHELOG} %{QS:referrer} %{QS:agent}"),
+    (
+        "LOGLEVEL",
+        r"(?i:alert|trace|debug|notice|info(?:rmation)?|warn(?:ing)?|err(?:or)?|crit(?:ical)?|fatal|severe|emerg(?:ency)?|panic)",
+    ),
+];
+
+pub(super) fn find(name: &str) -> Option<&'static str> {
+    NAMES.iter().find(|(n, _)| *n == name).map(|(_, text)| *text)
+}
+
+pub(super) fn all<'a>() -> impl Iterator<Item = &'a str> {
+    NAMES.iter().map(|(name, _)| *name)
+}
