@@ -36,6 +36,11 @@ pub trait Source: Send {
 pub trait Framing: Send {
     /// Length of the longest prefix of `data` that is whole records. `data` always starts at a record.
     fn split(&mut self, data: &[u8]) -> usize;
+    /// The byte that every record ends with, but for blanks. `None`: a record ends where its file does. Only behind a line feed can
+    /// reading go on when a record is too long.
+    fn last_byte(&self) -> Option<u8> {
+        Some(b'\n')
+    }
     /// Bytes at the start of a file that are its header, line end included; `None` if more bytes are needed.
     fn header(&mut self, _data: &[u8], _at_end: bool) -> Option<usize> {
         Some(0)

@@ -4,6 +4,7 @@
 //! The parser walks the bytes once and notes where the wanted values lie; it expects each object to have the keys of
 //! the one before in the same order, and looks a key up only when that guess fails.
 
+mod documents;
 mod parser;
 mod scan;
 mod shape;
@@ -18,29 +19,85 @@ pub(super) use value::{elements, is_value};
 
 use super::lines;
 use super::table::Table;
-use ouzel_core::{Chunk, Decode, Decoded, Result, Wanted};
+use documents::{Documents, DocumentsDecoder};
+use ouzel_core::{Chunk, Decode, Decoded, Framing, Report, Result, Span, Spanned, Wanted};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use shape::Shape;
 use value::Parser;
 
-/// JSON objects, one a line (NDJSON, JSON Lines).
+/// JSON objects, one a line (NDJSON, JSON Lines), or as the elements of an array, or one after another.
 ///
 /// ```yaml
 /// json: {}
+/// json: { records: array }
+/// json: { path: Records }
 /// ```
 ///
 /// A field reaches into a record by its path: `screen.width`, `headers['x-request-id']`, `tags[0]`. Of a key that comes
-/// twice the last value counts. Blank lines are skipped. A line is undecodable if it is no JSON object, has anything
-/// behind the object, is nested deeper than 128 or is no UTF-8. A lone surrogate (`"\ud800"`) becomes U+FFFD.
+/// twice the last value counts. A record is undecodable if it is no JSON object, has anything behind the object on its line,
+/// is nested deeper than 128 or is no UTF-8. A lone surrogate (`"\ud800"`) becomes U+FFFD.
+///
+/// With `records: array` a file is one array, with `path` an object with such an array within (`{"Records": [...]}`); with
+/// `records: concatenated` it is objects with nothing but blanks between them. Objects may then go over many lines, and files
+/// be of any length: they are read element by element. An object that is never closed takes the rest of its file with it.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct JsonCodec {}
+#[serde(deny_unknown_fields, default)]
+pub struct JsonCodec {
+    /// How the records lie in a file.
+    pub records: Records,
+    /// Keys, joined by dots, that lead to the array of records: in CloudTrail's files `Records`.
+    pub path: Option<Spanned<String>>,
+}
+
+/// How JSON records lie in a file.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Records {
+    /// One a line.
+    #[default]
+    Lines,
+    /// The elements of one array.
+    Array,
+    /// One after another.
+    Concatenated,
+}
 
 impl JsonCodec {
-    pub(super) fn decoder(&self, wanted: Vec<Wanted>) -> JsonDecoder {
+    pub(super) fn validate(&self, report: &mut Report, span: Span) {
+        let Some(path) = &self.path else { return };
+        if self.records == Records::Concatenated {
+            report.error(span, "`path` leads to an array, so records are not `concatenated`").hint("leave one of them out");
+        }
+        if path.split('.').any(str::is_empty) {
+            report.error(path.span, "an empty key").hint("for example `path: Records`, or `path: data.events`");
+        }
+    }
+
+    /// `None` for lines.
+    fn documents(&self) -> Option<Documents> {
+        match (&self.path, self.records) {
+            (Some(path), _) => Some(Documents::array(path.split('.').map(String::from).collect())),
+            (None, Records::Array) => Some(Documents::array(Vec::new())),
+            (None, Records::Concatenated) => Some(Documents::Concatenated),
+            (None, Records::Lines) => None,
+        }
+    }
+
+    pub(super) fn framing(&self) -> Box<dyn Framing> {
+        match self.documents() {
+            Some(documents) => Box::new(documents),
+            None => Box::new(lines::Lines),
+        }
+    }
+
+    pub(super) fn decoder(&self, wanted: Vec<Wanted>) -> Box<dyn Decode> {
         let (shape, slots, width) = Shape::new(wanted.iter().map(|w| &w.path));
-        JsonDecoder { shape, table: Table::new(wanted.into_iter().zip(slots).collect(), width) }
+        let table = Table::new(wanted.into_iter().zip(slots).collect(), width);
+        match self.documents() {
+            Some(documents) => Box::new(DocumentsDecoder { documents, shape, table }),
+            None => Box::new(JsonDecoder { shape, table }),
+        }
     }
 }
 
@@ -56,7 +113,7 @@ impl Decode for JsonDecoder {
         }
         let data = chunk.data.as_slice();
         let valid = lines::is_utf8(data);
-        let mut at = 0;
+        let (mut at, mut is_first) = (0, true);
         loop {
             while data.get(at).is_some_and(is_blank) {
                 at += 1;
@@ -67,9 +124,20 @@ impl Decode for JsonDecoder {
             let fault = if valid { None } else { lines::not_utf8(&data[at..lines::end(data, at)]) };
             at = match fault {
                 Some(reason) => self.broken(data, at, at, reason),
-                None => self.record(data, at),
+                None => self.record(data, at, chunk.origin.position == 0 && is_first),
             };
+            is_first = false;
         }
+    }
+}
+
+/// What a file's first record tells of how its records lie, if it is none.
+#[cold]
+fn advice(data: &[u8]) -> &'static str {
+    match data {
+        [b'[', ..] => " (a file that is one array is read with `records: array`)",
+        [b'{', b'\r' | b'\n', ..] => " (objects of several lines are read with `records: concatenated`)",
+        _ => "",
     }
 }
 
@@ -81,14 +149,17 @@ fn is_blank(byte: &u8) -> bool {
 impl JsonDecoder {
     /// Reads the record that starts at `start` and returns where it ends.
     #[inline]
-    fn record(&mut self, data: &[u8], start: usize) -> usize {
+    fn record(&mut self, data: &[u8], start: usize, is_first: bool) -> usize {
         let mut parser = Parser::new(data, start);
         match parser.record(&mut self.shape, self.table.row()) {
             Ok(end) => {
                 self.table.keep_row((start, end));
                 parser.at()
             }
-            Err(expected) => self.broken(data, start, parser.at(), parser.complaint(start, expected)),
+            Err(expected) => {
+                let advice = if is_first { advice(&data[start..]) } else { "" };
+                self.broken(data, start, parser.at(), parser.complaint(start, expected) + advice)
+            }
         }
     }
 

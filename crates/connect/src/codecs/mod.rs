@@ -21,7 +21,7 @@ mod tests;
 pub use access_log::AccessLogCodec;
 pub use column::read_text;
 pub use csv::{Cell, CsvCodec, Delimiter, Quote, TsvCodec};
-pub use json::JsonCodec;
+pub use json::{JsonCodec, Records};
 pub use pattern::PatternCodec;
 pub use syslog::SyslogCodec;
 
@@ -45,7 +45,7 @@ impl CodecConfig {
     /// Tells all that is wrong with the configuration.
     pub fn validate(&self, report: &mut Report, span: Span) {
         match self {
-            CodecConfig::Json(_) => {}
+            CodecConfig::Json(codec) => codec.validate(report, span),
             CodecConfig::Csv(codec) => codec.validate(report, span),
             CodecConfig::Tsv(codec) => codec.validate(report, span),
             CodecConfig::AccessLog(codec) => codec.validate(report, span),
@@ -59,16 +59,15 @@ impl CodecConfig {
         match self {
             CodecConfig::Csv(codec) => Box::new(codec.framing()),
             CodecConfig::Tsv(codec) => Box::new(codec.framing()),
-            CodecConfig::Json(_) | CodecConfig::AccessLog(_) | CodecConfig::Syslog(_) | CodecConfig::Pattern(_) => {
-                Box::new(lines::Lines)
-            }
+            CodecConfig::Json(codec) => codec.framing(),
+            CodecConfig::AccessLog(_) | CodecConfig::Syslog(_) | CodecConfig::Pattern(_) => Box::new(lines::Lines),
         }
     }
 
     /// Reads the wanted fields, in that order. One per thread.
     pub fn decoder(&self, wanted: Vec<Wanted>) -> Result<Box<dyn Decode>> {
         Ok(match self {
-            CodecConfig::Json(codec) => Box::new(codec.decoder(wanted)),
+            CodecConfig::Json(codec) => codec.decoder(wanted),
             CodecConfig::Csv(codec) => Box::new(codec.decoder(wanted)),
             CodecConfig::Tsv(codec) => Box::new(codec.decoder(wanted)),
             CodecConfig::AccessLog(codec) => Box::new(codec.decoder(wanted)?),

@@ -27,8 +27,8 @@ pub(super) fn chunk(data: &[u8], header: Option<&str>) -> Chunk {
 pub(super) fn codec_of(text: &str) -> Result<CodecConfig, String> {
     let mut report = Report::new();
     let file = report.file("p.yaml", text);
-    let codec: Option<CodecConfig> =
-        yaml::parse(&mut report, file, text, &|name| Some(format!("${{{name}}}"))).and_then(|node| yaml::decode(&mut report, &node));
+    let codec: Option<CodecConfig> = yaml::parse(&mut report, file, text, &|name| Some(format!("${{{name}}}")))
+        .and_then(|node| yaml::decode(&mut report, &node));
     if let Some(codec) = &codec {
         codec.validate(&mut report, Span { file, line: 1, column: 1, len: 1 });
     }

@@ -33,6 +33,8 @@ impl Parser<'_> {
     pub fn complaint(&self, start: usize, expected: Expected) -> String {
         let place = self.at - start + 1;
         match self.data.get(self.at) {
+            None if self.is_over_lines() && expected != DEPTH => format!("{expected}, but the record ends at byte {place}"),
+            _ if self.is_over_lines() => format!("{expected} at byte {place}"),
             None | Some(b'\n') if expected != DEPTH => format!("{expected}, but the line ends at byte {place}"),
             _ => format!("{expected} at byte {place}"),
         }

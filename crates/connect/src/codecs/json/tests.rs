@@ -7,7 +7,7 @@ use super::is_blank;
 use crate::codecs::tests::{check_invariants, chunk, wanted};
 use crate::codecs::{CodecConfig, JsonCodec};
 use arrow_array::cast::AsArray;
-use ouzel_core::{Decode, Path, Wanted, path::Step};
+use ouzel_core::{Path, Wanted, path::Step};
 use proptest::prelude::*;
 use serde_json::{Map, Number, Value};
 
@@ -55,7 +55,7 @@ fn is_meant(refusal: &serde_json::Error) -> bool {
 fn agrees(data: &[u8]) -> Result<(), TestCaseError> {
     let fields: Vec<Wanted> = PATHS.iter().map(|path| wanted(&format!("{path}:any"))).collect();
     let chunk = chunk(data, None);
-    let decoded = JsonCodec {}.decoder(fields.clone()).decode(&chunk).expect("decodes");
+    let decoded = JsonCodec::default().decoder(fields.clone()).decode(&chunk).expect("decodes");
     check_invariants(&chunk, &decoded);
     let (mut row, mut broken) = (0, 0);
     for line in data.split(|b| *b == b'\n').filter(|line| !line.iter().all(is_blank)) {
@@ -151,5 +151,136 @@ fn one_decoder_for_many_chunks_keeps_no_meaning() {
         let fresh = codec.decoder(vec![wanted("a:int")]).and_then(|mut d| d.decode(&chunk)).expect("decodes");
         let again = decoder.decode(&chunk).expect("decodes");
         assert_eq!((&again.columns[0].values, &again.raw, &again.broken), (&fresh.columns[0].values, &fresh.raw, &fresh.broken));
+    }
+}
+
+mod documents {
+    use crate::codecs::tests::{chunk, codec_of, decode, show};
+
+    const ARRAY: &str = "json: { records: array }";
+    const PATH: &str = "json: { path: data.Records }";
+    const CONCATENATED: &str = "json: { records: concatenated }";
+
+    /// Reads a file in pieces of every size, as the reader of files does, and shows what came of it.
+    fn read(codec: &str, file: &str, step: usize) -> String {
+        let mut framing = codec_of(codec).expect("sound").framing();
+        let data = file.as_bytes();
+        let ends = (1..).map(|n| (n * step).min(data.len())).take(data.len() / step + 1).collect::<Vec<_>>();
+        let mut at = ends.iter().find_map(|end| framing.header(&data[..*end], *end == data.len())).unwrap_or(0);
+        let header = (at > 0).then(|| file[..at].to_string());
+        let mut shown = Vec::new();
+        for end in ends {
+            let whole = if end == data.len() { end } else { at + framing.split(&data[at.min(end)..end]) };
+            if whole > at {
+                let piece = chunk(&data[at..whole], header.as_deref());
+                shown.push(show(&decode(codec, &["a:int", "s", "o.x:int"], &piece)));
+                at = whole;
+            }
+        }
+        shown.retain(|s| !s.is_empty());
+        shown.join("\n")
+    }
+
+    fn check(codec: &str, file: &str, expected: &str) {
+        for step in [file.len().max(1), 1, 2, 3, 7] {
+            assert_eq!(read(codec, file, step), expected, "{file} in steps of {step}");
+        }
+    }
+
+    #[test]
+    fn arrays() {
+        check(ARRAY, r#"[{"a":1},{"a":2,"o":{"x":3}}]"#, "1 | ~ | ~\n2 | ~ | 3");
+        check(
+            ARRAY,
+            "\u{feff} [\r\n  {\n    \"a\": 1,\n    \"s\": \"}]\\\"\"\n  },\n  {\n    \"a\": 2\n  }\n]\n",
+            "1 | }]\" | ~\n2 | ~ | ~",
+        );
+        check(ARRAY, "[]", "");
+        check(ARRAY, "", "");
+        check(ARRAY, r#"[{"a":1},{"a":tru},{"a":3}]"#, "1 | ~ | ~\nbroken: expected a value at byte 6\n3 | ~ | ~");
+        check(
+            ARRAY,
+            r#"[{"a":1},17,[2],"s",{"a":3}]"#,
+            "1 | ~ | ~\nbroken: expected an object at byte 1\nbroken: expected an object at byte 1\nbroken: expected an object at byte 1\n3 | ~ | ~",
+        );
+        check(ARRAY, r#"[{"a":1},{"a":2"#, "1 | ~ | ~\nbroken: expected `,` or `}`, but the record ends at byte 7");
+        check(ARRAY, r#"[{"a":1}] x"#, "1 | ~ | ~\nbroken: expected the end of the file behind the array");
+        check(ARRAY, r#"[{"a":1}][{"a":2}]"#, "1 | ~ | ~\nbroken: expected the end of the file behind the array");
+        check(
+            ARRAY,
+            "{\"a\":1}\n{\"a\":2}\n",
+            "broken: the file is no array: expected `[` at its beginning\nbroken: the file is no array: expected `[` at its beginning",
+        );
+    }
+
+    #[test]
+    fn arrays_within_an_object() {
+        let file =
+            r#"{"v": 1, "z": {"data": ["]"]}, "data": {"n": null, "Records": [{"a": 1}, {"a": 2}], "m": {"a": 3}}, "w": [4]}"#;
+        check(PATH, file, "1 | ~ | ~\n2 | ~ | ~");
+        check(
+            PATH,
+            &file[..file.len() - 1],
+            "1 | ~ | ~\n2 | ~ | ~\nbroken: the file ends before what the array lies in is closed",
+        );
+        check(PATH, &format!("{file}\n{file}"), "1 | ~ | ~\n2 | ~ | ~\nbroken: expected the end of the file behind the array");
+        for none in [r#"{"data": {"records": [{"a": 1}]}}"#, r#"{"data": {"Records": {"a": 1}}}"#, r#"{"data": 1}"#] {
+            check(PATH, none, "broken: the file has no array at `data.Records`");
+        }
+    }
+
+    #[test]
+    fn one_after_another() {
+        check(
+            CONCATENATED,
+            "{\n \"a\": 1\n}\n{\n \"a\": 2\n}{\"a\":3} {\"a\"\n:4}",
+            "1 | ~ | ~\n2 | ~ | ~\n3 | ~ | ~\n4 | ~ | ~",
+        );
+        check(CONCATENATED, "{\"a\":1}, {\"a\":2}\n", "1 | ~ | ~\nbroken: expected an object at byte 1\n2 | ~ | ~");
+        check(
+            CONCATENATED,
+            "{\"a\":1]\n{\"a\":2}\nx y\n{\"a\":3}\n",
+            "broken: expected `,` or `}` at byte 7\n2 | ~ | ~\nbroken: expected an object at byte 1\n3 | ~ | ~",
+        );
+        check(CONCATENATED, "{\"s\":\"\u{1}\"}\n{\"a\":2}", "broken: control character in a string at byte 7\n2 | ~ | ~");
+    }
+
+    #[test]
+    fn hostile_bytes() {
+        let deep = format!("[{}{},{{\"a\":2}}]", "{\"a\":".repeat(100_000), "}".repeat(100_000));
+        let shown = read(ARRAY, &deep, deep.len());
+        assert_eq!(shown, "broken: nested deeper than 128 at byte 641\n2 | ~ | ~");
+        let piece = chunk(b"{\"s\":\"\xff\"}\n{\"a\":2}\n{\"a\":3", None);
+        assert_eq!(
+            show(&decode(CONCATENATED, &["a:int"], &piece)),
+            "broken: invalid UTF-8 at byte 7\n2\nbroken: expected `,` or `}`, but the record ends at byte 7"
+        );
+        let mut seed = 1u64;
+        let mut random = |below: usize| {
+            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (seed >> 33) as usize % below
+        };
+        for _ in 0..5000 {
+            let file: String =
+                (0..random(40)).map(|_| ["{", "}", "[", "]", "\"", "\\", ",", ":", "1", "\n", "a"][random(11)]).collect();
+            for codec in [ARRAY, PATH, CONCATENATED] {
+                let whole = read(codec, &file, file.len().max(1));
+                let cut = read(codec, &file, 1 + random(5));
+                // What is no record may be cut elsewhere; records may not.
+                let rows = |shown: &str| shown.lines().filter(|l| !l.starts_with("broken")).map(String::from).collect::<Vec<_>>();
+                assert_eq!(rows(&whole), rows(&cut), "{file:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn mistakes() {
+        let said = |codec: &str| codec_of(codec).err().unwrap_or_default();
+        assert!(said("json: { path: Records, records: concatenated }").contains("`path` leads to an array"));
+        assert!(said("json: { path: 'a..b' }").contains("an empty key"));
+        assert!(said("json: { records: arrays }").contains("did you mean `array`"));
+        let hint = |file: &[u8]| show(&decode("json: {}", &["a"], &chunk(file, None)));
+        assert!(hint(b"\n[{\"a\":1}]").contains("read with `records: array`"));
+        assert!(hint(b"{\n\"a\":1}").contains("read with `records: concatenated`"));
     }
 }

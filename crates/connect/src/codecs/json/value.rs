@@ -64,8 +64,12 @@ impl<'a> Parser<'a> {
     }
 
     /// A parser of values that may have line feeds between their parts.
-    fn over_lines(data: &'a [u8], at: usize) -> Parser<'a> {
+    pub(super) fn over_lines(data: &'a [u8], at: usize) -> Parser<'a> {
         Parser { data, at, depth: 0, feed: b'\n' }
+    }
+
+    pub(super) fn is_over_lines(&self) -> bool {
+        self.feed == b'\n'
     }
 
     /// Any value, checked to its end.

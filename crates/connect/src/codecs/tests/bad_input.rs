@@ -21,7 +21,7 @@ const RECORDS: &[(&str, &[u8], &str)] = &[
     (
         "no object",
         b"[1]\n17\n\"a\"\n",
-        "broken: expected an object at byte 1\nbroken: expected an object at byte 1\nbroken: expected an object at byte 1",
+        "broken: expected an object at byte 1 (a file that is one array is read with `records: array`)\nbroken: expected an object at byte 1\nbroken: expected an object at byte 1",
     ),
     ("text behind the object", b"{\"a\":1} x\n", "broken: expected the end of the line at byte 9"),
     ("two objects", b"{\"a\":1}{\"a\":2}\n", "broken: expected the end of the line at byte 8"),
@@ -115,6 +115,11 @@ fn a_chunk_with_a_fault_is_one_broken_record() {
 fn no_bytes_make_any_codec_panic_or_lose_a_line() {
     let good: &[(&str, &str)] = &[
         (JSON, r#"{"a":{"b":[1,{"c":"x\u00e9"}]},"t":"2024-01-01T00:00:00Z","s":"x y","n":-1.5e3,"ok":true,"no":null}"#),
+        (
+            "json: { records: concatenated }",
+            r#"{"a":{"b":[1,{"c":"x}"}]},
+  "t":"2024-01-01T00:00:00Z","n":-1.5e3}"#,
+        ),
         (COMBINED, r#"1.2.3.4 - - [17/May/2015:10:05:03 +0000] "GET /a?b=c HTTP/1.1" 200 17 "-" "Mozilla \"x\" \xff""#),
         (SYSLOG, "<34>1 2015-03-27T13:06:56Z host app 17 id [a x=\"1\\\"\"][b] \u{feff}message"),
         (SYSLOG, "Mar 27 13:06:56 host sshd(pam_unix)[1291]: message"),

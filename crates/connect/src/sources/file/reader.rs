@@ -258,8 +258,8 @@ impl Open {
     fn cut(&mut self) -> Option<Chunk> {
         let whole = match self.at_end && self.corrupt.is_none() && self.buffer.len() <= RECORD_BYTES_MAX {
             true => self.buffer.len(),
-            // A record ends with a line end: no need to search again before the next one comes.
-            false if memchr::memchr(b'\n', &self.buffer[self.searched..]).is_none() => 0,
+            // No need to search again before the byte comes that a record ends with.
+            false if self.framing.last_byte().is_none_or(|b| memchr::memchr(b, &self.buffer[self.searched..]).is_none()) => 0,
             false => self.framing.split(&self.buffer).min(self.buffer.len()),
         };
         self.searched = self.buffer.len();
@@ -279,6 +279,10 @@ impl Open {
             State::Start => {
                 (State::Ended, format!("header longer than {mib} MiB (its first {kib} KiB are kept, the file is passed over)"))
             }
+            _ if self.framing.last_byte() != Some(b'\n') => (
+                State::Ended,
+                format!("record longer than {mib} MiB (its first {kib} KiB are kept, the rest of the file is passed over)"),
+            ),
             _ => (
                 State::Skip,
                 format!(
