@@ -32,10 +32,21 @@ pub trait Source: Send {
     }
 }
 
+/// A format of files that holds rows in columns or blocks, which have to be taken out before there are records.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Packing {
+    Parquet,
+    Avro,
+}
+
 /// Finds where records end, without decoding them. One per open file.
 pub trait Framing: Send {
     /// Length of the longest prefix of `data` that is whole records. `data` always starts at a record.
     fn split(&mut self, data: &[u8]) -> usize;
+    /// Set where files are no records as they lie: they are unpacked to lines of JSON first.
+    fn packing(&self) -> Option<Packing> {
+        None
+    }
     /// The byte that every record ends with, but for blanks. `None`: a record ends where its file does. Only behind a line feed can
     /// reading go on when a record is too long.
     fn last_byte(&self) -> Option<u8> {

@@ -15,7 +15,7 @@ pub mod wire;
 pub mod yaml;
 
 pub use batch::{Broken, Chunk, Column, Decoded, Malformed, Origin};
-pub use component::{Decode, Encode, Encoded, Framing, Job, Lookup, Prepared, Rejected, Run, Sink, Source, Which};
+pub use component::{Decode, Encode, Encoded, Framing, Job, Lookup, Packing, Prepared, Rejected, Run, Sink, Source, Which};
 pub use error::{Error, Kind, Result};
 pub use field::{FieldType, Wanted};
 pub use path::Path;

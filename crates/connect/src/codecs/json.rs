@@ -19,6 +19,7 @@ pub(super) use value::{elements, is_value};
 
 use super::lines;
 use super::table::Table;
+use crate::sources::FAULT;
 use documents::{Documents, DocumentsDecoder};
 use ouzel_core::{Chunk, Decode, Decoded, Framing, Report, Result, Span, Spanned, Wanted};
 use schemars::JsonSchema;
@@ -96,14 +97,22 @@ impl JsonCodec {
         let table = Table::new(wanted.into_iter().zip(slots).collect(), width);
         match self.documents() {
             Some(documents) => Box::new(DocumentsDecoder { documents, shape, table }),
-            None => Box::new(JsonDecoder { shape, table }),
+            None => Box::new(JsonDecoder { shape, table, unpacked: false }),
         }
+    }
+
+    /// Reads the lines that rows of other formats were made.
+    pub(super) fn rows(wanted: Vec<Wanted>) -> Box<dyn Decode> {
+        let (shape, slots, width) = Shape::new(wanted.iter().map(|w| &w.path));
+        Box::new(JsonDecoder { shape, table: Table::new(wanted.into_iter().zip(slots).collect(), width), unpacked: true })
     }
 }
 
 pub(super) struct JsonDecoder {
     shape: Shape,
     table: Table,
+    /// A line may say what could not be unpacked.
+    unpacked: bool,
 }
 
 impl Decode for JsonDecoder {
@@ -122,6 +131,7 @@ impl Decode for JsonDecoder {
                 return Ok(self.table.finish(chunk));
             }
             let fault = if valid { None } else { lines::not_utf8(&data[at..lines::end(data, at)]) };
+            let fault = if self.unpacked && data[at] == FAULT { said(data, at) } else { fault };
             at = match fault {
                 Some(reason) => self.broken(data, at, at, reason),
                 None => self.record(data, at, chunk.origin.position == 0 && is_first),
@@ -129,6 +139,12 @@ impl Decode for JsonDecoder {
             is_first = false;
         }
     }
+}
+
+/// What a line says that could not be unpacked.
+#[cold]
+fn said(data: &[u8], at: usize) -> Option<String> {
+    Some(String::from_utf8_lossy(&data[at + 1..lines::end(data, at)]).into_owned())
 }
 
 /// What a file's first record tells of how its records lie, if it is none.

@@ -9,6 +9,7 @@ mod csv;
 mod json;
 mod lines;
 mod pattern;
+mod rows;
 mod scalar;
 mod syslog;
 mod table;
@@ -16,16 +17,17 @@ mod time;
 mod views;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use access_log::AccessLogCodec;
 pub use column::read_text;
 pub use csv::{Cell, CsvCodec, Delimiter, Quote, TsvCodec};
 pub use json::{JsonCodec, Records};
 pub use pattern::PatternCodec;
+pub use rows::{AvroCodec, ParquetCodec};
 pub use syslog::SyslogCodec;
 
-use ouzel_core::{Decode, FieldType, Framing, Report, Result, Span, Wanted};
+use ouzel_core::{Decode, FieldType, Framing, Packing, Report, Result, Span, Wanted};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -39,6 +41,8 @@ pub enum CodecConfig {
     AccessLog(AccessLogCodec),
     Syslog(SyslogCodec),
     Pattern(PatternCodec),
+    Parquet(ParquetCodec),
+    Avro(AvroCodec),
 }
 
 impl CodecConfig {
@@ -51,6 +55,7 @@ impl CodecConfig {
             CodecConfig::AccessLog(codec) => codec.validate(report, span),
             CodecConfig::Syslog(codec) => codec.validate(report, span),
             CodecConfig::Pattern(codec) => codec.validate(report, span),
+            CodecConfig::Parquet(_) | CodecConfig::Avro(_) => {}
         }
     }
 
@@ -61,6 +66,8 @@ impl CodecConfig {
             CodecConfig::Tsv(codec) => Box::new(codec.framing()),
             CodecConfig::Json(codec) => codec.framing(),
             CodecConfig::AccessLog(_) | CodecConfig::Syslog(_) | CodecConfig::Pattern(_) => Box::new(lines::Lines),
+            CodecConfig::Parquet(_) => Box::new(rows::Unpacked(Packing::Parquet)),
+            CodecConfig::Avro(_) => Box::new(rows::Unpacked(Packing::Avro)),
         }
     }
 
@@ -73,6 +80,7 @@ impl CodecConfig {
             CodecConfig::AccessLog(codec) => Box::new(codec.decoder(wanted)?),
             CodecConfig::Syslog(codec) => Box::new(codec.decoder(wanted)),
             CodecConfig::Pattern(codec) => Box::new(codec.decoder(wanted)?),
+            CodecConfig::Parquet(_) | CodecConfig::Avro(_) => json::JsonCodec::rows(wanted),
         })
     }
 
@@ -80,6 +88,7 @@ impl CodecConfig {
     pub fn fields(&self) -> Option<Vec<(String, FieldType)>> {
         match self {
             CodecConfig::Json(_) | CodecConfig::Csv(_) | CodecConfig::Tsv(_) => None,
+            CodecConfig::Parquet(_) | CodecConfig::Avro(_) => None,
             CodecConfig::AccessLog(codec) => codec.fields(),
             CodecConfig::Syslog(codec) => Some(codec.fields()),
             CodecConfig::Pattern(codec) => codec.fields(),

@@ -9,7 +9,7 @@ use arrow_cast::display::{ArrayFormatter, FormatOptions};
 use ouzel_core::{Chunk, Decoded, Origin, Path, Report, Span, Wanted, path::Step, yaml};
 
 /// `name:type|type` as what a decoder is asked for; `name:any` is any value as text.
-pub(super) fn wanted(field: &str) -> Wanted {
+pub(crate) fn wanted(field: &str) -> Wanted {
     let (path, types) = field.split_once(':').unwrap_or((field, "text"));
     let step = |part: &str| part.parse().map_or_else(|_| Step::Key(part.into()), Step::Index);
     let any_text = types == "any";
@@ -18,13 +18,13 @@ pub(super) fn wanted(field: &str) -> Wanted {
     Wanted { path: Path(path.split('.').map(step).collect()), types, any_text }
 }
 
-pub(super) fn chunk(data: &[u8], header: Option<&str>) -> Chunk {
+pub(crate) fn chunk(data: &[u8], header: Option<&str>) -> Chunk {
     let origin = Origin { name: "test".into(), position: 0, header: header.map(|h| h.as_bytes().into()) };
     Chunk { partition: 0, origin, data: data.to_vec().into(), ingested: Vec::new(), fault: None }
 }
 
 /// A codec as it stands in a file, or all that is wrong with it.
-pub(super) fn codec_of(text: &str) -> Result<CodecConfig, String> {
+pub(crate) fn codec_of(text: &str) -> Result<CodecConfig, String> {
     let mut report = Report::new();
     let file = report.file("p.yaml", text);
     let codec: Option<CodecConfig> = yaml::parse(&mut report, file, text, &|name| Some(format!("${{{name}}}")))
@@ -36,7 +36,7 @@ pub(super) fn codec_of(text: &str) -> Result<CodecConfig, String> {
     codec.filter(|_| !report.has_errors()).ok_or(said)
 }
 
-pub(super) fn decode(codec: &str, fields: &[&str], chunk: &Chunk) -> Decoded {
+pub(crate) fn decode(codec: &str, fields: &[&str], chunk: &Chunk) -> Decoded {
     let codec = codec_of(codec).unwrap_or_else(|problems| panic!("{problems}"));
     let wanted: Vec<Wanted> = fields.iter().map(|field| wanted(field)).collect();
     let decoded = codec.decoder(wanted).and_then(|mut decoder| decoder.decode(chunk)).expect("a decoder");
@@ -45,7 +45,7 @@ pub(super) fn decode(codec: &str, fields: &[&str], chunk: &Chunk) -> Decoded {
 }
 
 /// What holds for every answer, whatever the bytes.
-pub(super) fn check_invariants(chunk: &Chunk, decoded: &Decoded) {
+pub(crate) fn check_invariants(chunk: &Chunk, decoded: &Decoded) {
     let whole = |(start, end): (u32, u32)| start <= end && end as usize <= chunk.data.len();
     assert_eq!(decoded.raw.len(), decoded.rows);
     assert!(decoded.raw.iter().all(|range| whole(*range)));
@@ -65,7 +65,7 @@ pub(super) fn check_invariants(chunk: &Chunk, decoded: &Decoded) {
 
 /// All that was found, for people: a line for each row (`value`, `~` for null, `value?` for other types, `!` with the
 /// reason for malformed) and each broken record, in order.
-pub(super) fn show(decoded: &Decoded) -> String {
+pub(crate) fn show(decoded: &Decoded) -> String {
     let mut lines = Vec::new();
     let mut broken = decoded.broken.iter().peekable();
     for row in 0..=decoded.rows {

@@ -1,8 +1,11 @@
 //! Reads compressed bytes as what they stand for: whole files of several members, frames or streams.
 
+use super::rows::Rows;
+use ouzel_core::Packing;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use std::fmt;
+use std::fs::File;
 use std::io::{self, BufReader, Cursor, Read};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
@@ -18,6 +21,9 @@ pub enum Compression {
     Zstd,
     Xz,
     Bzip2,
+    /// Rows, read as lines of JSON. The codec says so.
+    #[serde(skip)]
+    Packed(Packing),
 }
 
 /// A reader of what `input` holds. Nothing is read before the first call: standard input may have nothing yet.
@@ -35,7 +41,7 @@ pub(crate) struct Decompressed {
 /// What happened on the compressed side.
 #[derive(Default)]
 struct Tally {
-    bytes: AtomicU64,
+    bytes: Arc<AtomicU64>,
     input_failed: AtomicBool,
 }
 
@@ -50,6 +56,22 @@ impl Decompressed {
     pub fn new(input: Box<dyn Read + Send>, format: Compression) -> Decompressed {
         let tally = Arc::new(Tally::default());
         Decompressed { format, raw: Some(input), first: Vec::new(), reader: Box::new(io::empty()), tally, scratch: Vec::new() }
+    }
+
+    /// The rows of a file as lines of JSON.
+    pub fn unpacked(file: File, packing: Packing) -> Decompressed {
+        let tally = Arc::new(Tally::default());
+        let reader = Box::new(Rows::new(file, packing, tally.bytes.clone()));
+        let format = Compression::Packed(packing);
+        Decompressed { format, raw: None, first: Vec::new(), reader, tally, scratch: Vec::new() }
+    }
+
+    /// Opens a regular file.
+    pub fn of_file(file: File, compression: Compression, packing: Option<Packing>) -> Decompressed {
+        match packing {
+            Some(packing) => Decompressed::unpacked(file, packing),
+            None => Decompressed::new(Box::new(file), compression),
+        }
     }
 
     /// Finds out the compression; waits for no more bytes than leave it in doubt. After an error it can be called again.
@@ -110,7 +132,11 @@ impl Decompressed {
         if self.scratch.len() < step {
             self.scratch.resize(step, 0);
         }
-        let n = read(&mut self.reader, &mut self.scratch[..step])?;
+        let result = read(&mut self.reader, &mut self.scratch[..step]);
+        if let (Compression::Packed(_), Err(e)) = (self.format, &result) {
+            self.tally.input_failed.store(e.kind() != io::ErrorKind::InvalidData, Relaxed);
+        }
+        let n = result?;
         out.extend_from_slice(&self.scratch[..n]);
         Ok(n)
     }
@@ -144,7 +170,7 @@ fn decoder(format: Compression, input: BufReader<Tallied>) -> io::Result<Box<dyn
             Box::new(liblzma::bufread::XzDecoder::new_stream(input, stream))
         }
         Compression::Bzip2 => Box::new(bzip2::bufread::MultiBzDecoder::new(input)),
-        Compression::None | Compression::Auto => Box::new(input),
+        Compression::None | Compression::Auto | Compression::Packed(_) => Box::new(input),
     })
 }
 
@@ -204,6 +230,8 @@ impl fmt::Display for Compression {
             Compression::Zstd => "zstd",
             Compression::Xz => "xz",
             Compression::Bzip2 => "bzip2",
+            Compression::Packed(Packing::Parquet) => "Parquet",
+            Compression::Packed(Packing::Avro) => "Avro",
         })
     }
 }

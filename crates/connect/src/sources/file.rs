@@ -63,8 +63,15 @@ impl FileSource {
             return Ok(Box::new(FileReader::from_reader("standard input", input, self.compression, framing)));
         }
         let mut files = Vec::new();
+        let packed = framing().packing().is_some();
         for path in self.list(root)? {
             let about = fs::metadata(&path).doing(|| named("opening", &path))?;
+            if packed && !about.is_file() {
+                return Err(Error::config(format!(
+                    "`{}` is no regular file: files of rows are not read from pipes",
+                    path.display()
+                )));
+            }
             // Opening a pipe waits for its writer: not before its turn.
             if about.is_file() {
                 fs::File::open(&path).doing(|| named("opening", &path))?;

@@ -3,12 +3,14 @@
 mod compression;
 mod file;
 mod generate;
+mod rows;
 mod stream;
 
 pub use compression::Compression;
 pub(crate) use compression::Decompressed;
 pub use file::{FileReader, FileSource};
 pub use generate::{GenerateSource, Traffic};
+pub(crate) use rows::FAULT;
 pub use stream::StreamReader;
 
 use crate::streams::{StreamRef, Streams};
@@ -61,6 +63,20 @@ impl SourceConfig {
         match self {
             SourceConfig::File(file) => file.is_standard_input(),
             SourceConfig::Generate(_) | SourceConfig::Stream(_) => false,
+        }
+    }
+
+    /// Tells why files of rows (Parquet, Avro) cannot be read from here, if they cannot.
+    pub fn no_rows(&self) -> Option<&'static str> {
+        match self {
+            SourceConfig::File(file) if file.is_standard_input() => {
+                Some("files of rows are read from their end, or from their middle: standard input has neither")
+            }
+            SourceConfig::File(file) if file.compression != Compression::Auto => {
+                Some("files of rows have compression of their own: leave `compression` out")
+            }
+            SourceConfig::File(_) => None,
+            SourceConfig::Generate(_) | SourceConfig::Stream(_) => Some("this source has no files of rows"),
         }
     }
 

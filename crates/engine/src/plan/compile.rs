@@ -120,6 +120,11 @@ fn codec(config: &PipelineConfig, report: &mut Report) -> Option<CodecConfig> {
         Some(codec) => {
             let codec = codec.0.as_ref()?;
             codec.value.validate(report, codec.span);
+            if let (true, Some(source)) = (codec.value.framing().packing().is_some(), &config.source.0)
+                && let Some(reason) = source.value.no_rows()
+            {
+                report.error(source.span, reason);
+            }
             Some(codec.value.clone())
         }
         None => {
@@ -128,7 +133,7 @@ fn codec(config: &PipelineConfig, report: &mut Report) -> Option<CodecConfig> {
                 return Some(CodecConfig::Json(JsonCodec::default()));
             }
             report.error(source.span, "this source needs a `codec`: the format of its records").hint(
-                "for example `codec: json`, `codec: csv`, `codec: { access_log: { format: combined } }` or `codec: syslog`",
+                "for example `codec: json`, `codec: csv`, `codec: { access_log: { format: combined } }`, `codec: syslog`, `codec: parquet`, or `codec: { pattern: { pattern: '^(?<time>\\S+) (?<user>\\S+)' } }` for lines of any other shape",
             );
             None
         }

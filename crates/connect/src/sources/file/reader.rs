@@ -49,7 +49,7 @@ impl FileReader {
         let mut reader = FileReader::new(Vec::new(), compression, framing);
         reader.bytes_total = None;
         let file = Listed { path: PathBuf::new(), name: name.into(), seen: Seen::default() };
-        reader.current = Some(Open::new(file, input, compression, (reader.framing)()));
+        reader.current = Some(Open::new(file, Decompressed::new(input, compression), (reader.framing)()));
         reader
     }
 
@@ -58,7 +58,8 @@ impl FileReader {
         let Some(next) = self.files.front() else { return Ok(None) };
         let file = open(&next.path)?;
         let Some(next) = self.files.pop_front() else { return Ok(None) };
-        Ok(Some(Open::new(next, Box::new(file), self.compression, (self.framing)())))
+        let framing = (self.framing)();
+        Ok(Some(Open::new(next, Decompressed::of_file(file, self.compression, framing.packing()), framing)))
     }
 
     /// A file that was read to its end is what it was then.
@@ -74,7 +75,7 @@ impl FileReader {
                 file.seen.bytes.unwrap_or(0)
             )));
         }
-        let mut input = Decompressed::new(Box::new(open(&file.path)?), self.compression);
+        let mut input = Decompressed::of_file(open(&file.path)?, self.compression, (self.framing)().packing());
         let mut digest = Digest::from_blocks(Mark::default());
         let mut bytes = Vec::new();
         // Corruption is part of what it was.
@@ -210,11 +211,11 @@ const PIPE_BYTES: usize = 64 << 10;
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 impl Open {
-    fn new(file: Listed, input: Box<dyn Read + Send>, compression: Compression, framing: Box<dyn Framing>) -> Open {
+    fn new(file: Listed, input: Decompressed, framing: Box<dyn Framing>) -> Open {
         Open {
             pipe: file.seen.bytes.is_none(),
             file,
-            input: Decompressed::new(input, compression),
+            input,
             digest: Digest::from_blocks(Mark::default()),
             framing,
             header: None,
