@@ -8,6 +8,7 @@ mod column;
 mod csv;
 mod json;
 mod lines;
+mod mail;
 mod pattern;
 mod rows;
 mod scalar;
@@ -23,6 +24,7 @@ pub use access_log::AccessLogCodec;
 pub use column::read_text;
 pub use csv::{Cell, CsvCodec, Delimiter, Quote, TsvCodec};
 pub use json::{JsonCodec, Records};
+pub use mail::{MailCodec, MailFormat};
 pub use pattern::PatternCodec;
 pub use rows::{AvroCodec, ParquetCodec};
 pub use syslog::SyslogCodec;
@@ -43,6 +45,7 @@ pub enum CodecConfig {
     Pattern(PatternCodec),
     Parquet(ParquetCodec),
     Avro(AvroCodec),
+    Mail(MailCodec),
 }
 
 impl CodecConfig {
@@ -55,7 +58,7 @@ impl CodecConfig {
             CodecConfig::AccessLog(codec) => codec.validate(report, span),
             CodecConfig::Syslog(codec) => codec.validate(report, span),
             CodecConfig::Pattern(codec) => codec.validate(report, span),
-            CodecConfig::Parquet(_) | CodecConfig::Avro(_) => {}
+            CodecConfig::Parquet(_) | CodecConfig::Avro(_) | CodecConfig::Mail(_) => {}
         }
     }
 
@@ -68,6 +71,7 @@ impl CodecConfig {
             CodecConfig::AccessLog(_) | CodecConfig::Syslog(_) | CodecConfig::Pattern(_) => Box::new(lines::Lines),
             CodecConfig::Parquet(_) => Box::new(rows::Unpacked(Packing::Parquet)),
             CodecConfig::Avro(_) => Box::new(rows::Unpacked(Packing::Avro)),
+            CodecConfig::Mail(codec) => codec.framing(),
         }
     }
 
@@ -81,6 +85,7 @@ impl CodecConfig {
             CodecConfig::Syslog(codec) => Box::new(codec.decoder(wanted)),
             CodecConfig::Pattern(codec) => Box::new(codec.decoder(wanted)?),
             CodecConfig::Parquet(_) | CodecConfig::Avro(_) => json::JsonCodec::rows(wanted),
+            CodecConfig::Mail(codec) => Box::new(codec.decoder(wanted)),
         })
     }
 
@@ -92,6 +97,7 @@ impl CodecConfig {
             CodecConfig::AccessLog(codec) => codec.fields(),
             CodecConfig::Syslog(codec) => Some(codec.fields()),
             CodecConfig::Pattern(codec) => codec.fields(),
+            CodecConfig::Mail(codec) => Some(codec.fields()),
         }
     }
 }
