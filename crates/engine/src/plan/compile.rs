@@ -165,7 +165,7 @@ fn schema(
                     .hint("name a file with `schema: schemas/NAME.yaml`, or give `fields:` right here");
             }
             let fields =
-                own?.into_iter().map(|(name, of)| (Spanned::nowhere(name), ouzel_core::TextOr::Text(of.to_string()))).collect();
+                own?.into_iter().map(|(value, of)| (Spanned { value, span }, ouzel_core::TextOr::Text(of.to_string()))).collect();
             Some((SchemaConfig { fields: ouzel_core::Ordered(fields), ..SchemaConfig::default() }, String::new()))
         }
     }
