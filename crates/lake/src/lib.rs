@@ -1,5 +1,7 @@
 //! The lake: Delta tables on disk that any engine reads. The only crate that names `deltalake`.
 
+pub mod query;
 pub mod tables;
 
+pub use query::Queries;
 pub use tables::{Commits, LakeSink, Writer};

@@ -1,7 +1,7 @@
 //! Rows on the terminal, for people.
 
 use super::cells::Cells;
-use super::{NdjsonEncoder, PassRows};
+use super::{CsvEncoder, NdjsonEncoder, PassRows};
 use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
 use ouzel_core::error::ResultExt;
@@ -10,7 +10,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use std::io::Write;
 
-/// Rows on standard output: the first ones as a table, or all as NDJSON.
+/// Rows on standard output: the first ones as a table, or all as NDJSON or CSV.
 ///
 /// ```yaml
 /// stdout: { format: table, limit: 20 }
@@ -18,7 +18,7 @@ use std::io::Write;
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct StdoutSink {
-    /// `table` or `ndjson`.
+    /// `table`, `ndjson` or `csv`.
     #[serde(default)]
     pub format: StdoutFormat,
     /// Rows the table shows; those after it are counted.
@@ -32,6 +32,7 @@ pub enum StdoutFormat {
     #[default]
     Table,
     Ndjson,
+    Csv,
 }
 
 impl Default for StdoutSink {
@@ -50,7 +51,8 @@ impl StdoutSink {
     /// `colour`: whether `out` is a terminal that shows colours.
     pub fn open(self, out: Box<dyn Write + Send>, schema: SchemaRef, colour: bool) -> Result<Box<dyn Sink>> {
         Ok(match self.format {
-            StdoutFormat::Ndjson => Box::new(Lines { out, schema }),
+            StdoutFormat::Ndjson => Box::new(Lines { out, schema, csv: false, begun: false }),
+            StdoutFormat::Csv => Box::new(Lines { out, schema, csv: true, begun: false }),
             StdoutFormat::Table => {
                 Box::new(Table { out, schema, colour, limit: self.limit, widths: Vec::new(), shown: 0, rows: 0 })
             }
@@ -61,20 +63,32 @@ impl StdoutSink {
 struct Lines {
     out: Box<dyn Write + Send>,
     schema: SchemaRef,
+    csv: bool,
+    /// The header has been written.
+    begun: bool,
+}
+
+impl Lines {
+    fn begin(&mut self) -> Result<()> {
+        let header = (self.csv && !std::mem::replace(&mut self.begun, true)).then(|| CsvEncoder::header(&self.schema));
+        header.map_or(Ok(()), |header| self.out.write_all(&header)).doing(|| "writing to standard output".into())
+    }
 }
 
 impl Sink for Lines {
     fn encoder(&self) -> Result<Box<dyn Encode>> {
-        Ok(Box::new(NdjsonEncoder::new(&self.schema)))
+        Ok(if self.csv { Box::new(CsvEncoder::new()) } else { Box::new(NdjsonEncoder::new(&self.schema)) })
     }
     fn write(&mut self, block: Encoded, _upto: u64) -> Result<()> {
         let Encoded::Bytes { data, .. } = block else { return Err(Error::internal("standard output takes encoded rows")) };
+        self.begin()?;
         self.out.write_all(&data).doing(|| "writing to standard output".into())
     }
     fn tick(&mut self) -> Result<()> {
         self.close()
     }
     fn close(&mut self) -> Result<()> {
+        self.begin()?;
         self.out.flush().doing(|| "writing to standard output".into())
     }
     fn location(&self) -> String {
@@ -82,8 +96,9 @@ impl Sink for Lines {
     }
 }
 
-/// Columns are as wide as the rows of the first batch need, and never wider than this.
+/// Columns are as wide as the rows of the first batch need, and never wider than this; the last one, which pushes none aside, than that.
 const WIDTH_MAX: usize = 36;
+const LAST_WIDTH_MAX: usize = 160;
 
 struct Table {
     out: Box<dyn Write + Send>,
@@ -107,7 +122,9 @@ impl Table {
             let widest = |(name, cells): (&&str, &Vec<String>)| {
                 cells.iter().map(|c| c.chars().count()).max().unwrap_or(0).max(name.chars().count())
             };
-            self.widths = names.iter().zip(&cells).map(widest).map(|width| width.min(WIDTH_MAX)).collect();
+            let last = names.len().saturating_sub(1);
+            let most = |i: usize| if i == last { LAST_WIDTH_MAX } else { WIDTH_MAX };
+            self.widths = names.iter().zip(&cells).map(widest).enumerate().map(|(i, width)| width.min(most(i))).collect();
             let header: Vec<(&str, bool)> = names.iter().zip(&columns).map(|(name, c)| (*name, c.is_number())).collect();
             self.line(&mut text, &header, Some("\x1b[1m"));
         }

@@ -3,6 +3,7 @@
 use super::columns::Columns;
 use super::partitions::{Partition, folder, split};
 use super::stats;
+use crate::query::{Summed, suffix};
 use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
 use deltalake_core::kernel::Add;
@@ -66,10 +67,10 @@ impl Finished {
 }
 
 struct DataFile {
-    writer: ArrowWriter<File>,
+    writer: ArrowWriter<Summed<File>>,
     path: PathBuf,
-    /// To the table. (`Add` escapes it once more when it is written as a URL.)
-    relative: String,
+    /// Folder in the table, with a slash behind it. (`Add` escapes it once more when it is written as a URL.)
+    folder: String,
     partition: Partition,
 }
 
@@ -134,7 +135,10 @@ impl Files {
         files.sort_by(|a, b| a.path.cmp(&b.path));
         for file in files {
             let names = self.columns.partition_names();
+            let part = file.path.clone();
             let (add, file, path) = file.finish(&names)?;
+            self.uncommitted.retain(|path| *path != part);
+            self.uncommitted.push(path.clone());
             self.finished.push(add);
             self.unsynced.push((file, path));
         }
@@ -148,12 +152,11 @@ impl Files {
         for part in folder.ancestors().take_while(|part| part.starts_with(&self.root)) {
             self.folders.insert(part.to_path_buf());
         }
-        let name = format!("{}-{:05}.zstd.parquet", self.prefix, self.created);
+        let name = format!("{}-{:05}.part", self.prefix, self.created);
         self.created += 1;
         if !folder_path.is_empty() {
             folder_path.push('/');
         }
-        let relative = format!("{folder_path}{name}");
         let path = folder.join(name);
         let file = File::create_new(&path).doing(|| format!("making `{}`", path.display()))?;
         self.uncommitted.push(path.clone());
@@ -165,8 +168,9 @@ impl Files {
             .build();
         // Without Arrow's own schema in the file: to readers, a text is a text, not a view.
         let options = ArrowWriterOptions::new().with_properties(properties).with_skip_arrow_metadata(true);
-        let writer = ArrowWriter::try_new_with_options(file, self.schema.clone(), options).map_err(|e| failed(e, &path))?;
-        Ok(DataFile { writer, path, relative, partition })
+        let writer =
+            ArrowWriter::try_new_with_options(Summed::new(file), self.schema.clone(), options).map_err(|e| failed(e, &path))?;
+        Ok(DataFile { writer, path, folder: folder_path, partition })
     }
 }
 
@@ -183,10 +187,15 @@ impl DataFile {
     fn finish(mut self, names: &[&str]) -> Result<(Add, File, PathBuf)> {
         let doing = |path: &Path| format!("completing `{}`", path.display());
         let metadata = self.writer.finish().map_err(|e| failed(e, &self.path))?;
-        let file = self.writer.inner().try_clone().doing(|| doing(&self.path))?;
+        let file = self.writer.inner().inner().try_clone().doing(|| doing(&self.path))?;
         let size = file.metadata().doing(|| doing(&self.path))?.len();
+        // Whoever reads it can see that it holds what was written.
+        let part = self.path.with_extension("");
+        let name = format!("{}{}", part.file_name().unwrap_or_default().to_string_lossy(), suffix(self.writer.inner().sum()));
+        let path = self.path.with_file_name(&name);
+        fs::rename(&self.path, &path).doing(|| doing(&self.path))?;
         let add = Add {
-            path: self.relative,
+            path: format!("{}{name}", self.folder),
             partition_values: names.iter().map(|name| name.to_string()).zip(self.partition).collect(),
             size: size as i64,
             modification_time: WallClock.now_us() / 1000,
@@ -194,7 +203,7 @@ impl DataFile {
             stats: Some(stats::of(&metadata)),
             ..Add::default()
         };
-        Ok((add, file, self.path))
+        Ok((add, file, path))
     }
 }
 

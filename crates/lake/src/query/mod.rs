@@ -1,0 +1,130 @@
+//! SQL over the tables of a lake: [`catalog`] finds them by name, [`table`] reads one as its log said when the query began,
+//! [`checksum`] sees that its files hold what was written.
+
+mod catalog;
+mod checksum;
+mod table;
+#[cfg(test)]
+mod tests;
+
+use arrow_array::RecordBatch;
+use arrow_schema::SchemaRef;
+use catalog::Lake;
+use datafusion::error::DataFusionError;
+use datafusion::execution::SessionStateBuilder;
+use datafusion::execution::memory_pool::FairSpillPool;
+use datafusion::execution::runtime_env::RuntimeEnvBuilder;
+use datafusion::prelude::{SessionConfig, SessionContext};
+use futures::StreamExt;
+use ouzel_core::error::ResultExt;
+use ouzel_core::{Error, Kind, Result};
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio::runtime::Runtime;
+
+pub use checksum::{Summed, checksum_of, suffix, sum_of_name};
+
+/// Bytes that a query keeps in memory; what sorts and joins need beyond goes to disk.
+const MEMORY_BYTES_MAX: usize = 4 << 30;
+
+/// What is known of damaged files, by the tables that a query reads.
+pub type Damage = Arc<Mutex<Vec<String>>>;
+
+/// SQL over a lake. Its tables are read as they are when a query begins.
+pub struct Queries {
+    runtime: Runtime,
+    context: SessionContext,
+    lake: Arc<Lake>,
+    damage: Damage,
+}
+
+/// The rows of an answer, a batch at a time.
+pub struct Rows<'q> {
+    pub schema: SchemaRef,
+    runtime: &'q Runtime,
+    stream: datafusion::execution::SendableRecordBatchStream,
+}
+
+impl Queries {
+    /// `lake`: folder of the tables. `verify`: look at every file that is read whether it holds what was written.
+    pub fn open(lake: &Path, threads: usize, verify: bool) -> Result<Queries> {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(threads.max(1))
+            .enable_all()
+            .build()
+            .doing(|| "starting a runtime".into())?;
+        let damage = Damage::default();
+        let lake = Arc::new(Lake::new(lake.to_path_buf(), verify, damage.clone()));
+        let config = SessionConfig::new()
+            .with_target_partitions(threads.max(1))
+            .with_information_schema(true)
+            .with_default_catalog_and_schema("ouzel", "lake")
+            .set_bool("datafusion.sql_parser.enable_ident_normalization", false)
+            .set_bool("datafusion.execution.parquet.pushdown_filters", true);
+        let environment = RuntimeEnvBuilder::new()
+            .with_memory_pool(Arc::new(FairSpillPool::new(MEMORY_BYTES_MAX)))
+            .build_arc()
+            .map_err(failed)?;
+        let state = SessionStateBuilder::new().with_config(config).with_runtime_env(environment).with_default_features().build();
+        let context = SessionContext::new_with_state(state);
+        if let Some(catalog) = context.catalog("ouzel") {
+            catalog.register_schema("lake", lake.clone()).map_err(failed)?;
+        }
+        Ok(Queries { runtime, context, lake, damage })
+    }
+
+    /// Names of the tables there are, sorted.
+    pub fn tables(&self) -> Vec<String> {
+        self.lake.names()
+    }
+
+    /// Names of a table's columns; none if it cannot be read.
+    pub fn columns(&self, table: &str) -> Vec<String> {
+        let provider = self.runtime.block_on(self.context.table_provider(table));
+        provider.map_or_else(|_| Vec::new(), |table| table.schema().fields().iter().map(|f| f.name().clone()).collect())
+    }
+
+    /// Begins a query. [`Kind::Config`]: it makes no sense.
+    pub fn run(&self, sql: &str) -> Result<Rows<'_>> {
+        let stream = self.runtime.block_on(async {
+            let frame = self.context.sql(sql).await?;
+            frame.execute_stream().await
+        });
+        let stream = stream.map_err(failed)?;
+        Ok(Rows { schema: stream.schema(), runtime: &self.runtime, stream })
+    }
+
+    /// All rows at once: for answers that are known to be small.
+    pub fn all(&self, sql: &str) -> Result<Vec<RecordBatch>> {
+        self.run(sql)?.collect()
+    }
+
+    /// What was found damaged since the last call, for people. Its rows are in no answer.
+    pub fn damaged(&self) -> Vec<String> {
+        std::mem::take(&mut *self.damage.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Iterator for Rows<'_> {
+    type Item = Result<RecordBatch>;
+
+    fn next(&mut self) -> Option<Result<RecordBatch>> {
+        self.runtime.block_on(self.stream.next()).map(|batch| batch.map_err(failed))
+    }
+}
+
+/// Errors of the query's own making are the asker's; others are told as what they are.
+fn failed(e: DataFusionError) -> Error {
+    let root = e.find_root();
+    let kind = match root {
+        DataFusionError::Plan(_) | DataFusionError::SQL(..) | DataFusionError::SchemaError(..) => Kind::Config,
+        DataFusionError::NotImplemented(_) => Kind::Config,
+        DataFusionError::IoError(_) | DataFusionError::ObjectStore(_) => Kind::Unavailable,
+        DataFusionError::External(e) => match e.downcast_ref::<Error>() {
+            Some(own) => own.kind,
+            None => Kind::Unavailable,
+        },
+        _ => Kind::Data,
+    };
+    Error::new(kind, root.strip_backtrace())
+}

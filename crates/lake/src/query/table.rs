@@ -1,0 +1,234 @@
+//! A Delta table as a list of Parquet files: nothing in a plan but names of files, values of partitions and columns.
+
+use super::Damage;
+use super::checksum::{checksum_of, sum_of_name};
+use arrow_array::{ArrayRef, BooleanArray, RecordBatch, cast::AsArray};
+use arrow_schema::{DataType, Field, FieldRef, Schema, SchemaRef};
+use datafusion::catalog::{Session, TableProvider};
+use datafusion::common::{DFSchema, ScalarValue};
+use datafusion::datasource::TableType;
+use datafusion::datasource::listing::PartitionedFile;
+use datafusion::datasource::object_store::ObjectStoreUrl;
+use datafusion::datasource::physical_plan::{FileGroup, FileScanConfigBuilder, ParquetSource};
+use datafusion::datasource::source::DataSourceExec;
+use datafusion::datasource::table_schema::TableSchemaBuilder;
+use datafusion::error::{DataFusionError, Result};
+use datafusion::logical_expr::utils::conjunction;
+use datafusion::logical_expr::{Expr, TableProviderFilterPushDown};
+use datafusion::physical_plan::ExecutionPlan;
+use deltalake_core::kernel::EagerSnapshot;
+use deltalake_core::{DeltaTableBuilder, ensure_table_uri};
+use futures::TryStreamExt;
+use ouzel_core::{Error, Kind};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError};
+
+/// One version of a table.
+#[derive(Debug)]
+pub struct DeltaFiles {
+    root: PathBuf,
+    name: String,
+    /// Stored columns, then those of partitions.
+    schema: SchemaRef,
+    stored: SchemaRef,
+    partitions: Vec<FieldRef>,
+    files: Vec<DataFile>,
+    /// Look whether files hold what was written.
+    verify: bool,
+    damage: Damage,
+}
+
+/// A file that the version names.
+#[derive(Debug, Clone)]
+struct DataFile {
+    /// To the table.
+    path: String,
+    bytes: u64,
+    rows: Option<usize>,
+    partition: Vec<ScalarValue>,
+}
+
+impl DeltaFiles {
+    /// The latest version. [`Kind::Config`]: it uses something of Delta that is not read here.
+    pub async fn open(root: &Path, verify: bool, damage: Damage) -> ouzel_core::Result<DeltaFiles> {
+        let name = root.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let wrong = |e: deltalake_core::DeltaTableError| Error::unavailable(format!("opening the table `{name}`")).caused_by(e);
+        let root = root.canonicalize().map_err(|e| Error::unavailable(format!("opening the table `{name}`: {e}")))?;
+        let url = ensure_table_uri(root.to_string_lossy()).map_err(wrong)?;
+        let table = DeltaTableBuilder::from_url(url).map_err(wrong)?.load().await.map_err(wrong)?;
+        let snapshot = table.snapshot().map_err(wrong)?.snapshot();
+        let (stored, partitions) = columns(snapshot, &name)?;
+        let mut files = Vec::new();
+        let mut views = snapshot.file_views(table.log_store().as_ref(), None);
+        while let Some(view) = views.try_next().await.map_err(wrong)? {
+            if view.deletion_vector_descriptor().is_some() {
+                let message =
+                    format!("the table `{name}` has deletion vectors, which are not read here: rewrite it without them");
+                return Err(Error::config(message));
+            }
+            let values = view.partition_values_map();
+            let partition = partitions.iter().map(|field| value(values.get(field.name()).cloned().flatten(), field));
+            files.push(DataFile {
+                path: view.object_store_path().to_string(),
+                bytes: view.size() as u64,
+                rows: view.num_records(),
+                partition: partition
+                    .collect::<Result<_>>()
+                    .map_err(|e| Error::new(Kind::Data, format!("the table `{name}`: {e}")))?,
+            });
+        }
+        drop(views);
+        let all: Vec<FieldRef> = stored.fields().iter().chain(&partitions).cloned().collect();
+        Ok(DeltaFiles { root, name, schema: Arc::new(Schema::new(all)), stored, partitions, files, verify, damage })
+    }
+
+    /// Files that may hold rows for which the filters are true, by what their partitions say.
+    fn files_for(&self, state: &dyn Session, filters: &[Expr]) -> Result<Vec<&DataFile>> {
+        let partitioned = Schema::new(self.partitions.clone());
+        let is_of_partitions =
+            |filter: &&Expr| !filter.is_volatile() && filter.column_refs().iter().all(|c| partitioned.index_of(c.name()).is_ok());
+        let filters: Vec<Expr> = filters.iter().filter(is_of_partitions).cloned().collect();
+        let Some(filter) = conjunction(filters).filter(|_| !self.partitions.is_empty() && !self.files.is_empty()) else {
+            return Ok(self.files.iter().collect());
+        };
+        let column = |i: usize| ScalarValue::iter_to_array(self.files.iter().map(|file| file.partition[i].clone()));
+        let columns = (0..self.partitions.len()).map(column).collect::<Result<Vec<ArrayRef>>>()?;
+        let values = RecordBatch::try_new(Arc::new(partitioned.clone()), columns)?;
+        let filter = state.create_physical_expr(filter, &DFSchema::try_from(partitioned)?)?;
+        let met = filter.evaluate(&values)?.into_array(values.num_rows())?;
+        let met: &BooleanArray = met.as_boolean();
+        Ok(self.files.iter().zip(met).filter(|(_, met)| *met == Some(true)).map(|(file, _)| file).collect())
+    }
+
+    /// Those that are sound. The others are told: nothing of them is served.
+    fn sound<'f>(&self, files: Vec<&'f DataFile>) -> Vec<&'f DataFile> {
+        if !self.verify {
+            return files;
+        }
+        let threads = std::thread::available_parallelism().map_or(1, usize::from);
+        let part = files.len().div_ceil(threads).max(1);
+        let problems: Vec<Option<String>> = std::thread::scope(|scope| {
+            let check = |files: &[&DataFile]| files.iter().map(|file| self.problem(file)).collect::<Vec<_>>();
+            let parts: Vec<_> = files.chunks(part).map(|files| scope.spawn(move || check(files))).collect();
+            parts.into_iter().flat_map(|part| part.join().unwrap_or_default()).collect()
+        });
+        let mut damage = self.damage.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut sound = Vec::new();
+        for (file, problem) in files.into_iter().zip(problems) {
+            match problem {
+                None => sound.push(file),
+                Some(problem) => {
+                    let rows = file.rows.map_or("its".to_string(), |rows| format!("its {rows}"));
+                    damage.push(format!("table {}: `{}` {problem}: {rows} rows are left out", self.name, file.path));
+                }
+            }
+        }
+        damage.sort();
+        damage.dedup();
+        sound
+    }
+
+    fn problem(&self, file: &DataFile) -> Option<String> {
+        let path = self.root.join(&file.path);
+        match std::fs::metadata(&path) {
+            Err(e) => return Some(format!("cannot be read ({e})")),
+            Ok(about) if about.len() != file.bytes => {
+                return Some(format!("is damaged ({} bytes, of the {} that were written)", about.len(), file.bytes));
+            }
+            Ok(_) => {}
+        }
+        let written = sum_of_name(&file.path)?;
+        match checksum_of(&path) {
+            Ok(found) if found == written => None,
+            Ok(found) => Some(format!("is damaged (its bytes sum up to {found:08x}, those that were written to {written:08x})")),
+            Err(e) => Some(format!("cannot be read ({e})")),
+        }
+    }
+
+    fn partitioned_file(&self, file: &DataFile) -> Result<PartitionedFile> {
+        let path = self.root.join(&file.path);
+        let location = object_store::path::Path::from_absolute_path(&path).map_err(|e| DataFusionError::External(Box::new(e)))?;
+        let mut listed = PartitionedFile::new(location.to_string(), file.bytes);
+        listed.object_meta.location = location;
+        listed.partition_values = file.partition.clone();
+        Ok(listed)
+    }
+}
+
+#[async_trait::async_trait]
+impl TableProvider for DeltaFiles {
+    fn schema(&self) -> SchemaRef {
+        self.schema.clone()
+    }
+
+    fn table_type(&self) -> TableType {
+        TableType::Base
+    }
+
+    fn supports_filters_pushdown(&self, filters: &[&Expr]) -> Result<Vec<TableProviderFilterPushDown>> {
+        Ok(vec![TableProviderFilterPushDown::Inexact; filters.len()])
+    }
+
+    async fn scan(
+        &self,
+        state: &dyn Session,
+        projection: Option<&Vec<usize>>,
+        filters: &[Expr],
+        limit: Option<usize>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let files = self.sound(self.files_for(state, filters)?);
+        let schema = TableSchemaBuilder::new(self.stored.clone()).with_table_partition_cols(self.partitions.clone()).build();
+        let mut source = ParquetSource::new(schema);
+        if let Some(filter) = conjunction(filters.to_vec()) {
+            let filter = state.create_physical_expr(filter, &DFSchema::try_from(self.schema.as_ref().clone())?)?;
+            source = source.with_predicate(filter);
+        }
+        let groups = state.config().target_partitions().clamp(1, files.len().max(1));
+        let mut lists: Vec<Vec<PartitionedFile>> = vec![Vec::new(); groups];
+        for (i, file) in files.into_iter().enumerate() {
+            lists[i % groups].push(self.partitioned_file(file)?);
+        }
+        let scan = FileScanConfigBuilder::new(ObjectStoreUrl::local_filesystem(), Arc::new(source))
+            .with_file_groups(lists.into_iter().map(FileGroup::new).collect())
+            .with_projection_indices(projection.cloned())?
+            .with_limit(limit)
+            .build();
+        Ok(DataSourceExec::from_data_source(scan))
+    }
+}
+
+/// Stored columns and those of partitions, in the order of the table.
+fn columns(snapshot: &EagerSnapshot, name: &str) -> ouzel_core::Result<(SchemaRef, Vec<FieldRef>)> {
+    if snapshot.protocol().reader_features().is_some_and(|features| !features.is_empty()) {
+        let message = format!(
+            "the table `{name}` uses features of Delta that are not read here: {:?}",
+            snapshot.protocol().reader_features()
+        );
+        return Err(Error::config(message));
+    }
+    let schema = snapshot.arrow_schema();
+    let names = snapshot.metadata().partition_columns();
+    let (mut stored, mut partitions) = (Vec::new(), Vec::new());
+    for field in schema.fields() {
+        match names.contains(field.name()) {
+            true => partitions.push(field.clone()),
+            false => stored.push(Arc::new(Field::new(field.name(), viewed(field.data_type()), field.is_nullable()))),
+        }
+    }
+    Ok((Arc::new(Schema::new(stored)), partitions))
+}
+
+/// Text is read as views.
+fn viewed(of: &DataType) -> DataType {
+    match of {
+        DataType::Utf8 | DataType::LargeUtf8 => DataType::Utf8View,
+        other => other.clone(),
+    }
+}
+
+fn value(text: Option<String>, field: &Field) -> Result<ScalarValue> {
+    match text.filter(|text| !text.is_empty()) {
+        Some(text) => ScalarValue::try_from_string(text, field.data_type()),
+        None => ScalarValue::try_from(field.data_type()),
+    }
+}

@@ -1,0 +1,103 @@
+use super::*;
+use crate::{Commits, LakeSink, Writer};
+use arrow_array::cast::AsArray;
+use arrow_array::types::Int64Type;
+use arrow_array::{Date32Array, Int64Array, StringViewArray};
+use ouzel_core::{Report, yaml};
+use std::fs;
+use std::path::PathBuf;
+
+/// A table of so many commits, three rows each, one a partition.
+fn table(lake: &Path, commits: i64) {
+    let text = "table: t\npartition_by: [day]\n";
+    let mut report = Report::new();
+    let file = report.file("p.yaml", text);
+    let node = yaml::parse(&mut report, file, text, &|_| None).expect("yaml");
+    let sink: LakeSink = yaml::decode(&mut report, &node).expect("decodes");
+    let rows = |from: i64| {
+        let n = Int64Array::from_iter_values(from..from + 3);
+        let text = StringViewArray::from_iter_values((from..from + 3).map(|i| format!("row {i}")));
+        let day = Date32Array::from(vec![Some(20_000), Some(20_001), None]);
+        RecordBatch::try_from_iter([("n", Arc::new(n) as _), ("text", Arc::new(text) as _), ("day", Arc::new(day) as _)])
+            .expect("rows")
+    };
+    for commit in 0..commits {
+        let writer = Writer { app_id: format!("test.{commit}"), pipeline: "p".into() };
+        let mut sink = sink.clone().open(lake, rows(0).schema(), writer, Commits::Own).expect("opens");
+        let block = sink.encoder().and_then(|mut e| e.encode(&rows(3 * commit))).expect("encodes");
+        sink.write(block, 0).expect("writes");
+        sink.close().expect("closes");
+    }
+}
+
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).expect("lists").flatten() {
+        match entry.path() {
+            path if path.is_dir() => found.extend(files(&path)),
+            path if path.to_string_lossy().ends_with(".parquet") && !path.to_string_lossy().contains("_delta_log") => {
+                found.push(path)
+            }
+            _ => {}
+        }
+    }
+    found.sort();
+    found
+}
+
+fn sum(queries: &Queries, sql: &str) -> i64 {
+    let batches = queries.all(sql).expect("answers");
+    batches[0].column(0).as_primitive::<Int64Type>().value(0)
+}
+
+#[test]
+fn rows_come_back_with_the_values_of_their_partitions() {
+    let lake = tempfile::tempdir().expect("a folder");
+    table(lake.path(), 3);
+    let queries = Queries::open(lake.path(), 2, true).expect("opens");
+    assert_eq!(queries.tables(), ["t"]);
+    assert_eq!(queries.columns("t"), ["n", "text", "day"]);
+    assert_eq!(sum(&queries, "select sum(n) from t"), 36);
+    assert_eq!(sum(&queries, "select sum(n) from t where day = date '2024-10-04'"), 3 * 3);
+    assert_eq!(sum(&queries, "select sum(n) from t where day is null and n > 2"), 5 + 8);
+    assert_eq!(sum(&queries, "select count(*) from t where text = 'row 4' and day > date '2024-01-01'"), 1);
+    assert!(queries.damaged().is_empty());
+    let wrong = queries.run("select nothing from t").err().expect("no such column");
+    assert_eq!(wrong.kind, Kind::Config);
+    assert!(queries.run("select 1 from nothing").err().is_some_and(|e| e.to_string().contains("nothing")));
+}
+
+/// Whatever bit flips, in whatever file: nothing of the file is served, the rest is, and the file is named.
+#[test]
+fn a_flipped_bit_is_found_and_the_rest_is_served() {
+    let lake = tempfile::tempdir().expect("a folder");
+    table(lake.path(), 2);
+    let files = files(lake.path());
+    assert_eq!(files.len(), 6);
+    let whole = sum(&Queries::open(lake.path(), 2, true).expect("opens"), "select sum(n) from t");
+    for file in &files {
+        let bytes = fs::read(file).expect("reads");
+        let name = file.file_name().expect("a name").to_string_lossy().into_owned();
+        assert_eq!(sum_of_name(&name), Some(crc32c::crc32c(&bytes)), "{name}");
+        let mut sums = Vec::new();
+        for at in (0..bytes.len()).step_by(37) {
+            let mut damaged = bytes.clone();
+            damaged[at] ^= 1 << (at % 8);
+            fs::write(file, &damaged).expect("writes");
+            let queries = Queries::open(lake.path(), 2, true).expect("opens");
+            sums.push(sum(&queries, "select coalesce(sum(n), 0) from t"));
+            let told = queries.damaged();
+            assert!(told.len() == 1 && told[0].contains(&name) && told[0].contains("its 1 rows are left out"), "{told:?}");
+        }
+        assert!(sums.iter().all(|sum| *sum == sums[0] && *sum <= whole), "{sums:?}");
+        fs::write(file, &bytes[..bytes.len() / 2]).expect("writes");
+        let queries = Queries::open(lake.path(), 2, true).expect("opens");
+        assert_eq!(sum(&queries, "select coalesce(sum(n), 0) from t"), sums[0]);
+        assert!(queries.damaged()[0].contains("bytes, of the"));
+        fs::remove_file(file).expect("is removed");
+        let queries = Queries::open(lake.path(), 2, true).expect("opens");
+        assert_eq!(sum(&queries, "select coalesce(sum(n), 0) from t"), sums[0]);
+        assert!(queries.damaged()[0].contains("cannot be read"));
+        fs::write(file, &bytes).expect("writes");
+    }
+}
