@@ -4,5 +4,6 @@ pub mod codecs;
 pub mod log;
 pub mod lookups;
 pub mod sinks;
+pub mod sniff;
 pub mod sources;
 pub mod streams;

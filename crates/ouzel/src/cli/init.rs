@@ -1,7 +1,11 @@
 //! `ouzel init`
 
+mod draft;
+mod from;
+
 use super::terminal::say;
 use super::{Exit, schema};
+use ouzel_core::clock::Stopwatch;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -9,6 +13,10 @@ use std::path::{Path, PathBuf};
 pub struct Args {
     /// The folder to make; it must not exist or be empty.
     dir: PathBuf,
+    /// Files with events, compressed or not: their format, fields, time and who acts in them are found out, and a pipeline is
+    /// written for them. Without it: an example with made-up traffic.
+    #[arg(long, num_args = 1.., value_name = "FILE")]
+    from: Vec<PathBuf>,
 }
 
 /// The example that comes with the program, file by file.
@@ -21,6 +29,23 @@ const FILES: [(&str, &str); 5] = [
 ];
 
 pub fn run(args: &Args) -> Exit {
+    if let Err(e) = check_empty(&args.dir) {
+        eprintln!("error: {e}");
+        return Exit::Unavailable;
+    }
+    if !args.from.is_empty() {
+        let watch = Stopwatch::start();
+        return match from::make(&args.dir, &args.from) {
+            Ok(told) => {
+                say(&format!("made {} in {:.1} s\n\n{told}", args.dir.display(), watch.seconds()));
+                Exit::Ok
+            }
+            Err(e) => {
+                eprintln!("error: {e}");
+                Exit::from(&e)
+            }
+        };
+    }
     match make(&args.dir) {
         Ok(()) => {
             let dir = args.dir.display();
@@ -29,7 +54,8 @@ pub fn run(args: &Args) -> Exit {
                 say(&format!("  {file}"));
             }
             say(&format!(
-                "\nnext:\n  ouzel run -p {dir}        score a million requests\n  ouzel test -p {dir}       run its specs\n  ouzel validate -p {dir}   after each change"
+                "\nnext:\n  ouzel run -p {dir}        score a million requests\n  ouzel test -p {dir}       run its specs\n  ouzel validate -p {dir}   after each change\n\nyour own log: \
+                 ouzel init DIR --from FILE"
             ));
             Exit::Ok
         }
@@ -40,10 +66,14 @@ pub fn run(args: &Args) -> Exit {
     }
 }
 
-fn make(dir: &Path) -> io::Result<()> {
+fn check_empty(dir: &Path) -> io::Result<()> {
     if dir.exists() && std::fs::read_dir(dir)?.next().is_some() {
         return Err(io::Error::other(format!("`{}` is not empty: name a new folder", dir.display())));
     }
+    Ok(())
+}
+
+fn make(dir: &Path) -> io::Result<()> {
     for (file, text) in FILES {
         let path = dir.join(file);
         if let Some(folder) = path.parent() {
