@@ -20,3 +20,5 @@ pub const KEPT_RAW_BYTES_MAX: usize = 64 << 10;
 pub const WITHIN_DAYS_MAX: i64 = 90;
 /// Bytes of the key of a group; a longer key is replaced by its prefix and hash.
 pub const KEY_BYTES_MAX: usize = 4 << 10;
+/// Entities with an alert of late; past it the one whose time is over first makes room, and what it holds back is told.
+pub const ALERT_ENTITIES_MAX: usize = 16_384;

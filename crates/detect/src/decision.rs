@@ -23,6 +23,17 @@ pub struct RuleConfig {
     pub when: Spanned<String>,
 }
 
+/// Decision, rule and condition of each entry, as they are written.
+pub fn written(config: &DecisionConfig) -> Vec<(String, String, String)> {
+    let entries = config.iter().enumerate().filter_map(|(position, entry)| Some((position, entry.0.as_ref()?.0.first()?)));
+    entries
+        .map(|(position, (decision, rule))| match &rule.value {
+            TextOr::Text(when) => (decision.value.clone(), format!("{}_{position}", decision.value), when.clone()),
+            TextOr::Full(rule) => (decision.value.clone(), rule.rule.value.clone(), rule.when.value.clone()),
+        })
+        .collect()
+}
+
 /// The rules as planned.
 pub struct Decision {
     rules: Vec<Rule>,

@@ -1,5 +1,6 @@
 //! Detection: pure and synchronous. A batch goes in, a batch comes out; time is an argument.
 
+pub mod alerts;
 pub mod decision;
 pub mod expressions;
 pub mod features;

@@ -1,8 +1,10 @@
 //! The files of a project as they are written.
 
+use crate::lists::ListsConfig;
 use crate::registry::{CodecConfig, LookupConfig, SinkConfig, SourceConfig};
 use ouzel_core::units::{ByteSize, TimeSpan};
 use ouzel_core::{Lenient, Ordered, Span, Spanned, TextOr};
+use ouzel_detect::alerts::AlertConfig;
 use ouzel_detect::decision::DecisionConfig;
 use ouzel_detect::features::GroupConfig;
 use ouzel_detect::schema::{FieldConfig, SchemaConfig};
@@ -181,7 +183,7 @@ impl Default for StateStore {
 /// Where state lies if nothing is said, and where a pipeline without lasting state keeps what it sets aside.
 pub const STATE_FOLDER: &str = ".ouzel/state";
 
-/// A file of `pipelines/`: source, fields, lookups, features, scores, decision, sinks, in this order.
+/// A file of `pipelines/`: source, fields, lookups, features, scores, decision, alerts, sinks, in this order.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PipelineConfig {
@@ -213,6 +215,12 @@ pub struct PipelineConfig {
     /// Rules, the first that matches wins.
     #[serde(default)]
     pub decision: DecisionConfig,
+    /// Who is decided on before any rule is tried: a decision to its list, the first that has the value decides.
+    #[serde(default)]
+    pub lists: ListsConfig,
+    /// What is worth somebody's attention.
+    #[serde(default)]
+    pub alerts: Vec<Lenient<Spanned<AlertConfig>>>,
     /// Where the results go.
     #[serde(default)]
     pub sinks: Vec<Lenient<Spanned<SinkConfig>>>,
@@ -275,10 +283,20 @@ pub struct SinkColumns {
     /// Only rows for which this SQL condition is true; the others count as filtered for this sink.
     #[serde(rename = "where")]
     pub condition: Option<Spanned<String>>,
+    /// `alerts`: a row for each alert instead of each event, with the columns `alert_name`, `alert_severity`, `alert_entity`, `alert_message`,
+    /// `alert_tags`, `alert_suppressed`, `alert_closing`, `alert_time` and `alert_event` (the `_id` of the event's output).
+    pub only: Option<Spanned<Only>>,
+}
+
+/// What a sink takes instead of events.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Only {
+    Alerts,
 }
 
 /// Names of the keys of [`SinkColumns`].
-pub const SINK_COLUMN_KEYS: [&str; 2] = ["columns", "where"];
+pub const SINK_COLUMN_KEYS: [&str; 3] = ["columns", "where", "only"];
 
 /// A schema file, or the fields given in the pipeline.
 pub fn inline_schema(fields: &Ordered<TextOr<FieldConfig>>) -> SchemaConfig {

@@ -90,6 +90,11 @@ impl Journal {
         self.dead_letters.begin()
     }
 
+    /// Of both files.
+    pub fn bytes(&self) -> u64 {
+        self.quarantine.bytes + self.dead_letters.bytes
+    }
+
     /// What a commit needs: how long the files are, and what makes that durable.
     pub fn prepare(&mut self) -> Result<(JournalLengths, Vec<File>)> {
         let mut files = Vec::new();

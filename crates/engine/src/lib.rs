@@ -2,10 +2,12 @@
 
 pub mod checkpoint;
 pub mod config;
+pub mod explain;
 pub mod fault;
 mod generation;
 pub mod graph;
 pub mod journal;
+pub mod lists;
 pub mod plan;
 pub mod project;
 pub mod registry;

@@ -6,7 +6,7 @@ mod compile;
 mod prune;
 mod sql;
 
-pub use columns::Standard;
+pub use columns::{AlertColumns, Standard};
 pub(crate) use compile::version;
 
 use crate::config::TooLate;
@@ -14,6 +14,7 @@ use crate::registry::{CodecConfig, LookupConfig, SinkConfig, SourceConfig};
 use crate::runtime::{Options, Place};
 use arrow_schema::SchemaRef;
 use ouzel_core::Wanted;
+use ouzel_detect::alerts::Alert;
 use ouzel_detect::decision::Decision;
 use ouzel_detect::expressions::Expression;
 use ouzel_detect::features::Group;
@@ -41,13 +42,33 @@ pub struct Plan {
     /// The pipeline's `where`.
     pub condition: Option<Expression>,
     pub lookups: Vec<LookupPlan>,
+    /// All columns that lookups add, needed or not.
+    pub lookup_columns: Vec<usize>,
     pub event: EventPlan,
     pub standard: Standard,
     pub groups: Vec<GroupPlan>,
     /// Column and expression, in order.
     pub scores: Vec<(usize, Expression)>,
     pub decision: Option<DecisionPlan>,
+    pub alerts: Vec<Alert>,
+    /// The columns of alerts; there are none without alerts.
+    pub alert_columns: Option<AlertColumns>,
     pub sinks: Vec<SinkPlan>,
+    /// Definitions as they are written, to explain results by.
+    pub written: Written,
+    /// Rows keep their raw text also where nothing is malformed: to explain them.
+    pub keeps_raw: bool,
+}
+
+/// Definitions as they are written.
+#[derive(Default)]
+pub struct Written {
+    /// Measure, its key, its definition.
+    pub measures: Vec<(String, String, String)>,
+    /// Score and its SQL.
+    pub scores: Vec<(String, String)>,
+    /// Decision, rule, condition.
+    pub rules: Vec<(String, String, String)>,
 }
 
 /// A field of the event; its position is its column.
@@ -108,6 +129,8 @@ pub struct SinkPlan {
     pub schema: SchemaRef,
     pub columns: Vec<Expression>,
     pub condition: Option<Expression>,
+    /// Its rows are alerts.
+    pub of_alerts: bool,
 }
 
 impl Plan {

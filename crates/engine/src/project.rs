@@ -281,7 +281,9 @@ impl Reader<'_> {
         let (mut node, text) = self.read(file, report)?;
         (self.rewrite)(&mut node);
         let columns = take_sink_columns(&mut node, report);
-        let config: PipelineConfig = decode(report, &node)?;
+        let mut config: PipelineConfig = decode(report, &node)?;
+        crate::lists::spell_out(&mut config, report);
+        let config = config;
         let sinks: Vec<SinkEntry> = config
             .sinks
             .iter()

@@ -5,6 +5,7 @@
 //! A batch that has passed a shard makes room there for the next, so batches follow one another like a wave. Hence one
 //! order, no queues, back-pressure by construction, and a lone event passes at once.
 
+mod alerts;
 mod batch;
 mod commit;
 mod joined;
@@ -32,6 +33,7 @@ use ouzel_connect::sources::Surroundings;
 use ouzel_connect::streams::Streams;
 use ouzel_core::clock::Stopwatch;
 use ouzel_core::{Error, Framing, Result, Sink, Source};
+use ouzel_detect::alerts::Throttle;
 use ouzel_detect::features::Shard;
 use ouzel_detect::partition::{Duplicates, EventClock};
 use std::collections::BTreeMap;
@@ -112,6 +114,10 @@ pub struct Control {
     pub stop: Arc<AtomicBool>,
     /// What people should know while runs go on; whoever tells it takes it.
     pub news: Mutex<Vec<String>>,
+    /// Somebody looks at `live`.
+    pub is_watched: AtomicBool,
+    /// What each pipeline that runs has done so far, a second old at most.
+    pub live: Mutex<BTreeMap<String, PipelineSummary>>,
 }
 
 /// How far a run is.
@@ -182,7 +188,7 @@ fn run_until_end(
             }
             finished.store(true, Relaxed);
         });
-        let mut since_tick = Stopwatch::start();
+        let (mut since_tick, mut since_live) = (Stopwatch::start(), None::<Stopwatch>);
         while !finished.load(Relaxed) {
             std::thread::park_timeout(std::time::Duration::from_millis(5));
             if since_tick.seconds() > 0.25 {
@@ -191,6 +197,11 @@ fn run_until_end(
                 if let Some(news) = running.lookups.look(plan) {
                     running.output.visit(|output| output.summary.notes.push(news.clone()));
                     control.news.lock().unwrap_or_else(PoisonError::into_inner).push(format!("{}: {news}", plan.name));
+                }
+                if control.is_watched.load(Relaxed) && since_live.as_ref().is_none_or(|live| live.seconds() >= 1.0) {
+                    since_live = Some(Stopwatch::start());
+                    let mut live = control.live.lock().unwrap_or_else(PoisonError::into_inner);
+                    running.so_far(live.entry(plan.name.clone()).or_default(), &started);
                 }
                 watch(running.progress(&started));
             }
@@ -215,6 +226,7 @@ pub(in crate::runtime) struct Running<'a> {
     lookups: Lookups,
     partition: Turn<Partition>,
     groups: Vec<Vec<Turn<Shard>>>,
+    alerts: Turn<Throttle>,
     output: Turn<Writing>,
     encoders: Mutex<Vec<Vec<Box<dyn ouzel_core::Encode>>>>,
     /// By sink: it has the rows of the events before this offset.
@@ -265,6 +277,7 @@ impl<'a> Running<'a> {
         }
         self.partition.break_off();
         self.groups.iter().flatten().for_each(Turn::break_off);
+        self.alerts.break_off();
         self.output.break_off();
     }
 
@@ -322,8 +335,10 @@ impl<'a> Running<'a> {
             return Ok(());
         }
         let changes = lasting.cut.last(self, threads)?;
+        let alerts = self.alerts.visit(|throttle| alerts::written(throttle));
         self.output.visit(|output| output.sinks.iter_mut().try_for_each(|sink| sink.finish()))?;
-        let request = self.output.visit(|output| output.request(source, settle, state, changes, self.lookups.versions()))?;
+        let request =
+            self.output.visit(|output| output.request(source, settle, state, changes, alerts, self.lookups.versions()))?;
         lasting.commit(self, request)
     }
 
@@ -352,9 +367,45 @@ impl<'a> Running<'a> {
         }
     }
 
+    /// Makes a summary what it would be now, with what is under way in flight. What is written stays as it was while a sink is at it.
+    fn so_far(&self, summary: &mut PipelineSummary, started: &Stopwatch) {
+        self.output.peek(|output| {
+            *summary = output.summary.clone();
+            output.counts.tell(summary);
+            summary.decisions = output.decisions.clone();
+            for (sink, summary) in output.sinks.iter().zip(&mut summary.sinks) {
+                summary.waiting = sink.waiting();
+            }
+            summary.set_aside_bytes = output.journal.bytes();
+        });
+        self.measure(summary);
+        summary.received = self.received.load(Relaxed);
+        summary.in_flight = summary.unfinished();
+        summary.seconds = started.seconds();
+    }
+
+    /// What the state holds, and how often it was committed.
+    fn measure(&self, summary: &mut PipelineSummary) {
+        summary.state_bytes = 0;
+        for (plan, shards) in self.plan.groups.iter().zip(&self.groups) {
+            let (keys, bytes) = shards.iter().fold((0, 0), |(keys, bytes), shard| {
+                shard.visit(|shard| (keys + shard.active_keys() as u64, bytes + shard.bytes() as u64))
+            });
+            summary.keys.insert(plan.group.name.clone(), keys);
+            summary.state_bytes += bytes;
+        }
+        if let Some(lasting) = &self.lasting {
+            summary.evicted_bytes =
+                lasting.last.lock().unwrap_or_else(PoisonError::into_inner).cold.iter().map(|file| file.bytes).sum();
+            summary.commits = lasting.made.load(Relaxed);
+        }
+    }
+
     /// Closes what is open, whatever has happened, and counts.
     fn close(self, started: &Stopwatch, control: &Control, threads: usize) -> Ended {
         let last = if self.broken() { Ok(()) } else { self.commit_rest(threads).and_then(|()| self.check_held()) };
+        let mut measured = PipelineSummary::default();
+        self.measure(&mut measured);
         let mut error = self.failure.into_inner().unwrap_or_else(PoisonError::into_inner).or(last.err());
         let Writing { mut sinks, mut journal, mut summary, counts, decisions, .. } = self.output.into_inner();
         // Where a run goes on from the last commit, what is behind it is not finished; and another process may have taken over.
@@ -372,35 +423,23 @@ impl<'a> Running<'a> {
                 summary.waiting = sink.waiting();
             }
         }
+        summary.set_aside_bytes = journal.bytes();
         match journal.close() {
             Ok(files) => summary.set_aside = files,
             Err(e) => drop(error.get_or_insert(e)),
         }
-        for (plan, shards) in self.plan.groups.iter().zip(&self.groups) {
-            let keys = shards.iter().map(|s| s.visit(|s| s.active_keys() as u64)).sum();
-            summary.keys.insert(plan.group.name.clone(), keys);
-            summary.state_bytes += shards.iter().map(|s| s.visit(|s| s.bytes() as u64)).sum::<u64>();
-        }
-        summary.evicted_bytes = self.lasting.as_ref().map_or(0, |lasting| {
-            lasting.last.lock().unwrap_or_else(PoisonError::into_inner).cold.iter().map(|file| file.bytes).sum()
-        });
+        let PipelineSummary { keys, state_bytes, evicted_bytes, commits, .. } = measured;
+        (summary.keys, summary.state_bytes, summary.evicted_bytes, summary.commits) = (keys, state_bytes, evicted_bytes, commits);
         // Giving back the memory of a large state takes as long as many events: nobody waits for it.
         let groups = self.groups;
         std::thread::spawn(move || drop(groups));
         summary.received = self.received.load(Relaxed);
-        summary.filtered = counts.filtered;
-        summary.duplicate = counts.duplicate;
-        summary.late = counts.late;
-        summary.malformed = counts.malformed;
-        summary.implausible = counts.implausible;
+        counts.tell(&mut summary);
         summary.decisions = decisions;
-        summary.in_flight = summary.received.saturating_sub(
-            summary.delivered + summary.filtered + summary.duplicate + summary.quarantined + summary.dead_lettered,
-        );
+        summary.in_flight = summary.unfinished();
         if summary.in_flight > 0 && error.is_none() {
             error = Some(Error::internal(format!("{} events have no fate", summary.in_flight)));
         }
-        summary.commits = self.lasting.as_ref().map_or(0, |lasting| lasting.made.load(Relaxed));
         summary.seconds = started.seconds();
         let reading = self.source.into_inner().unwrap_or_else(PoisonError::into_inner);
         summary.interrupted = control.stop.load(Relaxed) && !reading.ended;

@@ -26,6 +26,8 @@ pub struct PipelineSummary {
     pub implausible: u64,
     /// Of the delivered, by decision.
     pub decisions: BTreeMap<String, u64>,
+    /// By alert: raised, and held back by `at_most`.
+    pub alerts: BTreeMap<String, AlertCount>,
     pub sinks: Vec<SinkSummary>,
     /// Keys in memory at the end, by group.
     pub keys: BTreeMap<String, u64>,
@@ -34,6 +36,8 @@ pub struct PipelineSummary {
     /// Bytes of files with keys that have left memory.
     #[serde(default)]
     pub evicted_bytes: u64,
+    /// Bytes of quarantined and dead-lettered events that wait to be settled.
+    pub set_aside_bytes: u64,
     /// Where quarantined and dead-lettered events lie, if there are any.
     pub set_aside: Vec<String>,
     /// How often this pipeline has started anew before: part of every id.
@@ -52,6 +56,14 @@ pub struct PipelineSummary {
     pub error: Option<String>,
     /// True if it was told to stop before the source ended.
     pub interrupted: bool,
+}
+
+/// How often an alert was called for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct AlertCount {
+    pub raised: u64,
+    pub suppressed: u64,
 }
 
 /// What a run goes on from.
@@ -84,6 +96,11 @@ pub struct SinkSummary {
 }
 
 impl PipelineSummary {
+    /// Of the received: without a fate yet.
+    pub fn unfinished(&self) -> u64 {
+        self.received.saturating_sub(self.delivered + self.filtered + self.duplicate + self.quarantined + self.dead_lettered)
+    }
+
     /// Every event has one fate.
     pub fn adds_up(&self) -> bool {
         self.received == self.delivered + self.filtered + self.duplicate + self.quarantined + self.dead_lettered + self.in_flight

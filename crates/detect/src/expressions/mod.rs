@@ -8,9 +8,11 @@ mod bounds;
 mod catalog;
 mod paths;
 mod plan;
+mod terms;
 
 pub use paths::raw_paths;
 pub use plan::{Expression, Failed, Planner, SqlError};
+pub use terms::{conjuncts, summands};
 
 #[cfg(test)]
 mod tests;

@@ -74,6 +74,50 @@ pub struct MeasureConfig {
     pub exact_up_to: Option<u64>,
 }
 
+/// In words: `distinct path within 10m where status >= 400`.
+impl std::fmt::Display for MeasureConfig {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let kinds = [
+            ("count", &self.count),
+            ("sum", &self.sum),
+            ("mean", &self.mean),
+            ("stddev", &self.stddev),
+            ("min", &self.min),
+            ("max", &self.max),
+            ("distinct", &self.distinct),
+            ("quantile", &self.quantile),
+            ("ewma", &self.ewma),
+            ("first_seen", &self.first_seen),
+            ("since_last", &self.since_last),
+            ("last", &self.last),
+            ("share", &self.share),
+            ("entropy", &self.entropy),
+        ];
+        for (kind, of) in kinds.iter().filter_map(|(kind, of)| Some((kind, of.as_ref()?))) {
+            match of.value.as_str() {
+                "*" => write!(f, "{kind}")?,
+                of => write!(f, "{kind} of {of}")?,
+            }
+        }
+        if let Some(q) = &self.q {
+            write!(f, " {}", q.value)?;
+        }
+        if let Some(half_life) = &self.half_life {
+            write!(f, ", half-life {}", half_life.value)?;
+        }
+        if let Some(within) = &self.within {
+            write!(f, " within {}", within.value)?;
+        }
+        if let Some(condition) = &self.condition {
+            write!(f, " where {}", condition.value)?;
+        }
+        match self.min_events {
+            Some(n) => write!(f, ", known from {n} events on"),
+            None => Ok(()),
+        }
+    }
+}
+
 /// A kind of measure.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum MeasureKind {

@@ -6,8 +6,9 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// Of this version and all before it.
-pub const FORMAT: u32 = 2;
-/// What the first version can read too: no key has ever left memory.
+pub const FORMAT: u32 = 3;
+/// What versions before can read too: nothing is known of alerts; no key has ever left memory either.
+const FORMAT_WITHOUT_ALERTS: u32 = 2;
 const FORMAT_WITHOUT_RUNS: u32 = 1;
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -54,6 +55,9 @@ pub struct Manifest {
     /// Of the hash that runs are sorted by; 0 as long as no key may leave.
     #[serde(default)]
     pub seed: u64,
+    /// What is known of the alerts of late, as hex; empty if there were none.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub alerts: String,
     /// The lookup files that hold behind it, by the path that the pipeline gives them.
     #[serde(default)]
     pub lookups: BTreeMap<String, LookupVersion>,
@@ -123,7 +127,11 @@ impl Manifest {
 
     /// The version it is of.
     pub fn format(&self) -> u32 {
-        if self.seed == 0 { FORMAT_WITHOUT_RUNS } else { FORMAT }
+        match (self.alerts.is_empty(), self.seed) {
+            (false, _) => FORMAT,
+            (true, 0) => FORMAT_WITHOUT_RUNS,
+            (true, _) => FORMAT_WITHOUT_ALERTS,
+        }
     }
 
     /// Files of state that it names, and their sizes.

@@ -6,6 +6,7 @@ use super::manifest::Manifest;
 use crate::plan::Plan;
 use ouzel_core::wire::{Damaged, Taker};
 use ouzel_core::{Error, Kind, Result};
+use ouzel_detect::alerts::Throttle;
 use ouzel_detect::features::{Entry, SHARDS, Shard, keys_by_shard};
 use ouzel_detect::partition::{Duplicates, EventClock};
 use std::path::Path;
@@ -18,6 +19,7 @@ pub struct Restored {
     pub shards: Vec<Vec<Shard>>,
     pub clock: EventClock,
     pub cold: Cold,
+    pub alerts: Throttle,
 }
 
 /// Bytes of sections that are taken apart together.
@@ -38,7 +40,14 @@ pub fn restore(
         .ok_or_else(|| Error::new(Kind::Data, format!("the clock in `{}` cannot be read", manifest.file_name())))?;
     let cold = Cold::open(folder, manifest, plan.groups.len())?;
     let shards = plan.groups.iter().map(|g| (0..SHARDS).map(|_| g.group.shard()).collect()).collect();
-    let mut restored = Restored { shards, clock, cold };
+    let alerts = if manifest.alerts.is_empty() {
+        Some(Throttle::default())
+    } else {
+        from_hex(&manifest.alerts).and_then(|b| Taker(&b).take().ok())
+    };
+    let alerts =
+        alerts.ok_or_else(|| Error::new(Kind::Data, format!("the alerts in `{}` cannot be read", manifest.file_name())))?;
+    let mut restored = Restored { shards, clock, cold, alerts };
     for file in &manifest.files {
         let damaged = |_: Damaged| Error::new(Kind::Data, format!("`{}` cannot be read", folder.join(&file.name).display()));
         let mut sections = Sections::open(&folder.join(&file.name), file.bytes)?;

@@ -1,6 +1,7 @@
 //! The columns a row has on its way, in the order in which they come to be.
 
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
+use ouzel_core::field::timestamp_type;
 use ouzel_core::{Report, Span};
 use std::sync::Arc;
 
@@ -73,5 +74,47 @@ impl Standard {
             date: add("_date", DataType::Date32),
             version: add("_version", DataType::Utf8View),
         }
+    }
+}
+
+/// Positions of the columns that only rows of alerts have.
+#[derive(Debug, Clone, Copy)]
+pub struct AlertColumns {
+    pub name: usize,
+    pub severity: usize,
+    pub entity: usize,
+    pub message: usize,
+    /// List of text.
+    pub tags: usize,
+    /// Held back since the one before.
+    pub suppressed: usize,
+    /// Tells what was held back; no event called for it.
+    pub closing: usize,
+    /// Of the event; of a closing, the end of its time.
+    pub time: usize,
+    /// `_id` of the event's output.
+    pub event: usize,
+}
+
+impl AlertColumns {
+    pub(super) fn add(columns: &mut Columns, report: &mut Report) -> AlertColumns {
+        let names = DataType::List(Arc::new(Field::new("item", DataType::Utf8View, true)));
+        let mut add = |name: &str, of: DataType| columns.add(name, of, Span::default(), report);
+        AlertColumns {
+            name: add("alert_name", DataType::Utf8View),
+            severity: add("alert_severity", DataType::Utf8View),
+            entity: add("alert_entity", DataType::Utf8View),
+            message: add("alert_message", DataType::Utf8View),
+            tags: add("alert_tags", names),
+            suppressed: add("alert_suppressed", DataType::Int64),
+            closing: add("alert_closing", DataType::Boolean),
+            time: add("alert_time", timestamp_type()),
+            event: add("alert_event", DataType::Utf8View),
+        }
+    }
+
+    /// All of them follow one another.
+    pub fn all(&self) -> std::ops::RangeInclusive<usize> {
+        self.name..=self.event
     }
 }

@@ -2,7 +2,7 @@
 
 mod fields;
 
-use super::columns::{Columns, Standard};
+use super::columns::{AlertColumns, Columns, Standard};
 use super::sql;
 use super::*;
 use crate::config::{EventConfig, LATENESS, PipelineConfig, SinkEntry, given, inline_schema};
@@ -67,7 +67,9 @@ impl Plan {
         let groups = c.groups(config, &event.value, standard);
         let scores = c.scores(config);
         let decision = c.decision(config);
-        let sinks = c.sinks(sinks);
+        let alerts = c.alerts(config);
+        let alert_columns = (!config.alerts.is_empty()).then(|| AlertColumns::add(&mut c.columns, c.report));
+        let sinks = c.sinks(sinks, alert_columns, &event.value.time.value);
         if sinks.is_empty() && c.report.count(ouzel_core::Severity::Error) == problems_before {
             c.report
                 .warn(event.span, format!("pipeline `{name}` has no sink: its results go nowhere"))
@@ -93,17 +95,34 @@ impl Plan {
             select,
             conditions,
             condition,
+            lookup_columns: lookups.iter().flat_map(|lookup| lookup.outputs.clone()).collect(),
             lookups,
             event: event_plan,
             standard,
             groups,
             scores,
             decision,
+            alerts,
+            alert_columns,
             sinks,
+            written: written(config),
+            keeps_raw: false,
         };
         plan.prune();
         Some(plan)
     }
+}
+
+fn written(config: &PipelineConfig) -> Written {
+    let mut written = Written::default();
+    for group in config.features.iter().filter_map(|g| g.0.as_ref()) {
+        let by = group.by.0.iter().map(|n| n.value.as_str()).collect::<Vec<_>>().join(", ");
+        let measures = group.measure.0.iter().map(|(name, measure)| (name.value.clone(), by.clone(), measure.value.to_string()));
+        written.measures.extend(measures);
+    }
+    written.scores = config.scores.0.iter().map(|(name, sql)| (name.value.clone(), sql.value.clone())).collect();
+    written.rules = ouzel_detect::decision::written(&config.decision);
+    written
 }
 
 /// A short hash of texts, the same for good.
@@ -378,7 +397,21 @@ impl Compiler<'_> {
         Some(DecisionPlan { decision: decision?, decision_column, rule_column })
     }
 
-    fn sinks(&mut self, sinks: Vec<SinkEntry>) -> Vec<SinkPlan> {
+    fn alerts(&mut self, config: &PipelineConfig) -> Vec<Alert> {
+        let Some(planner) = self.planner() else { return Vec::new() };
+        let mut alerts: Vec<Alert> = Vec::new();
+        for alert in config.alerts.iter().filter_map(|alert| alert.0.as_ref()) {
+            if alerts.iter().any(|other| other.name == alert.value.name.value) {
+                self.report.error(alert.value.name.span, format!("two alerts are named `{}`", alert.value.name.value));
+            }
+            let tell = &mut |report: &mut Report, sql: &str, span, e| sql::tell(&planner, Some(sql), span, e, report);
+            alerts.extend(Alert::compile(&alert.value, &planner, self.report, tell));
+        }
+        alerts
+    }
+
+    /// `time`: the field of the event's time.
+    fn sinks(&mut self, sinks: Vec<SinkEntry>, alert_columns: Option<AlertColumns>, time: &str) -> Vec<SinkPlan> {
         let Some(planner) = self.planner() else { return Vec::new() };
         let mut plans = Vec::new();
         let mut targets: Vec<String> = Vec::new();
@@ -392,6 +425,12 @@ impl Compiler<'_> {
                 }
                 targets.push(target);
             }
+            let only = &entry.columns.only;
+            if let (Some(only), None) = (only, alert_columns) {
+                self.report
+                    .error(only.span, "this pipeline has no alerts")
+                    .hint("give it some: `alerts: [{ name: .., when: \"..\" }]`");
+            }
             let mut fields = Vec::new();
             let mut columns = Vec::new();
             let quoted = |n: &str| Spanned::nowhere(format!("\"{n}\""));
@@ -402,7 +441,18 @@ impl Compiler<'_> {
                 }
                 // A name that is wrong was told where it is given.
                 None if self.report.count(ouzel_core::Severity::Error) > self.problems_before => Vec::new(),
-                None => self.columns.names().map(|n| (Spanned::nowhere(n.to_string()), quoted(n))).collect(),
+                None => {
+                    let is_of_alerts = |i: &usize| alert_columns.is_some_and(|alerts| alerts.all().contains(i));
+                    let wanted = |i: &usize| match only {
+                        None => !is_of_alerts(i),
+                        Some(_) => {
+                            is_of_alerts(i)
+                                || ["_id", "_version", "_date", time].contains(&self.columns.field(*i).name().as_str())
+                        }
+                    };
+                    let names = (0..self.columns.len()).filter(wanted).map(|i| self.columns.field(i).name().as_str());
+                    names.map(|n| (Spanned::nowhere(n.to_string()), quoted(n))).collect()
+                }
             };
             for (name, sql) in &chosen {
                 if fields.iter().any(|f: &Field| *f.name() == name.value) {
@@ -414,7 +464,8 @@ impl Compiler<'_> {
                 }
             }
             let condition = entry.columns.condition.as_ref().and_then(|sql| sql::condition(&planner, sql, self.report));
-            plans.push(SinkPlan { config: entry.sink, schema: Arc::new(Schema::new(fields)), columns, condition });
+            let of_alerts = only.is_some();
+            plans.push(SinkPlan { config: entry.sink, schema: Arc::new(Schema::new(fields)), columns, condition, of_alerts });
         }
         plans
     }

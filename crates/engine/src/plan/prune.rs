@@ -26,6 +26,10 @@ impl Plan {
             // Counted in the summary.
             mark(&[decision.decision_column]);
         }
+        self.alerts.iter().for_each(|alert| mark(&alert.reads()));
+        if !self.alerts.is_empty() {
+            mark(&[self.standard.id]);
+        }
         self.groups.iter().for_each(|g| mark(&g.group.reads()));
         mark(&[self.event.time]);
         if let (Some(id), Some(_)) = (self.event.id, self.event.duplicates_within) {

@@ -44,6 +44,8 @@ pub(super) struct Request {
     pub settle: Option<Job>,
     pub partition: PartitionState,
     pub changes: Changes,
+    /// As hex.
+    pub alerts: String,
     pub lookups: Versions,
     pub sinks: Vec<Prepared>,
     pub journal: (JournalLengths, Vec<File>),
@@ -314,7 +316,7 @@ impl Lasting {
     /// Makes a commit: first everything it speaks of lasts, then the commit, then what waits for it is published.
     pub fn commit(&self, running: &Running<'_>, request: Request) -> Result<()> {
         fault::point("commit-begun");
-        let Request { source, settle, partition, changes, lookups, sinks, journal: (journal, files), totals, decisions } =
+        let Request { source, settle, partition, changes, alerts, lookups, sinks, journal: (journal, files), totals, decisions } =
             request;
         for file in files {
             file.sync_data().doing(|| "syncing what was set aside".into())?;
@@ -342,6 +344,7 @@ impl Lasting {
             clock: to_hex(&partition.clock),
             dead_at: running.plan.groups.iter().map(|g| g.group.dead_at(live_from)).collect(),
             ids_dead_at: partition.ids_dead_at,
+            alerts,
             lookups,
             sinks: states,
             journal,
@@ -388,6 +391,7 @@ impl Writing {
         settle: Option<Job>,
         partition: PartitionState,
         changes: Changes,
+        alerts: String,
         lookups: Versions,
     ) -> Result<Request> {
         let sinks =
@@ -406,6 +410,6 @@ impl Writing {
             ..self.summary.clone()
         };
         let (journal, decisions) = (self.journal.prepare()?, self.decisions.clone());
-        Ok(Request { source, settle, partition, changes, lookups, sinks, journal, totals, decisions })
+        Ok(Request { source, settle, partition, changes, alerts, lookups, sinks, journal, totals, decisions })
     }
 }

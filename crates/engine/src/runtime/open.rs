@@ -16,6 +16,7 @@ use crate::summary::{PipelineSummary, Resumed, SinkSummary};
 use ouzel_core::clock::{Clock, WallClock};
 use ouzel_core::error::ResultExt;
 use ouzel_core::{Error, Kind, Result, Sink, Source};
+use ouzel_detect::alerts::Throttle;
 use ouzel_detect::features::{SHARDS, Shard};
 use ouzel_detect::partition::{Duplicates, EventClock};
 use std::collections::BTreeSet;
@@ -91,13 +92,14 @@ impl<'a> Running<'a> {
             sinks: sink_summaries(plan, &sinks, &totals),
             resumed,
             notes,
+            alerts: totals.alerts.clone(),
             delivered,
             quarantined: totals.quarantined,
             dead_lettered: totals.dead_lettered,
             ..PipelineSummary::default()
         };
-        let (shards, clock, duplicates, lasting) = match begun {
-            Some(Begun { store, manifest, restored: Restored { shards, clock, cold }, duplicates }) => {
+        let (shards, clock, alerts, duplicates, lasting) = match begun {
+            Some(Begun { store, manifest, restored: Restored { shards, clock, cold, alerts }, duplicates }) => {
                 let lasting = Lasting {
                     store: Mutex::new(store),
                     last: Mutex::new(manifest),
@@ -108,9 +110,9 @@ impl<'a> Running<'a> {
                     cold,
                     memory: Memory::new(place.memory, &shards),
                 };
-                (shards, clock, duplicates, Some(lasting))
+                (shards, clock, alerts, duplicates, Some(lasting))
             }
-            None => (empty_shards(plan), EventClock::default(), duplicates(plan, false), None),
+            None => (empty_shards(plan), EventClock::default(), Throttle::default(), duplicates(plan, false), None),
         };
         Ok(Running {
             plan,
@@ -122,6 +124,7 @@ impl<'a> Running<'a> {
             lookups,
             partition: Turn::new(Partition { clock, duplicates, next_offset: offset }),
             groups: shards.into_iter().map(|shards| shards.into_iter().map(Turn::new).collect()).collect(),
+            alerts: Turn::new(alerts),
             output: Turn::new(Writing { sinks, journal, summary, counts, decisions, rebuilt_to }),
             encoders: Mutex::new(encoders),
             received: AtomicU64::new(offset),
@@ -180,7 +183,12 @@ fn empty_shards(plan: &Plan) -> Vec<Vec<Shard>> {
 }
 
 fn empty(plan: &Plan) -> Restored {
-    Restored { shards: empty_shards(plan), clock: EventClock::default(), cold: Cold::empty(0, plan.groups.len()) }
+    Restored {
+        shards: empty_shards(plan),
+        clock: EventClock::default(),
+        cold: Cold::empty(0, plan.groups.len()),
+        alerts: Throttle::default(),
+    }
 }
 
 /// State that lasts, as this run begins with it.

@@ -5,6 +5,7 @@ use super::batch::{Batch, Counts, Keep};
 use crate::fault;
 use crate::journal::Fate;
 use crate::plan::Plan;
+use crate::summary::PipelineSummary;
 use arrow_array::builder::{ListBuilder, StringViewBuilder};
 use arrow_array::cast::AsArray;
 use arrow_array::types::TimestampMicrosecondType;
@@ -201,7 +202,7 @@ fn quality_columns(plan: &Plan, batch: &mut Batch, malformed: &[(u32, usize, Str
             while bad.next_if_eq(&row).is_some() {}
             let (start, end) = batch.raw[row];
             let kept = (end as usize).min(start as usize + ouzel_core::limits::KEPT_RAW_BYTES_MAX);
-            if is_bad {
+            if is_bad || plan.keeps_raw {
                 builder.append_value(String::from_utf8_lossy(&batch.chunk.data[start as usize..kept]));
             } else {
                 builder.append_null();
@@ -367,18 +368,39 @@ pub struct SinkRows {
     pub failed: Vec<Failed>,
 }
 
+/// Rows that sinks are offered: those of a batch, or its alerts.
+pub struct Given<'a> {
+    pub of: &'a Batch,
+    pub rows: usize,
+    pub columns: &'a [ArrayRef],
+    /// Which row of the batch each belongs to; `None` if they are its rows.
+    pub at: Option<&'a [u32]>,
+}
+
+impl Given<'_> {
+    pub fn of(batch: &Batch) -> Given<'_> {
+        Given { of: batch, rows: batch.rows, columns: &batch.columns, at: None }
+    }
+
+    /// Of the event that a row belongs to.
+    fn offset(&self, row: usize) -> u64 {
+        let row = self.at.map_or(row, |at| at[row] as usize);
+        self.of.first_offset + u64::from(self.of.ordinals[row])
+    }
+}
+
 /// `holds`: the sink has the rows of the events before this offset.
-pub fn sink_rows(sink: &crate::plan::SinkPlan, batch: &Batch, holds: u64) -> Result<SinkRows> {
+pub fn sink_rows(sink: &crate::plan::SinkPlan, batch: &Given<'_>, holds: u64) -> Result<SinkRows> {
     if fault::is_poisoned("encode") {
-        (0..batch.rows).for_each(|row| fault::poisonous("encode", batch.bytes(row)));
+        (0..batch.of.rows).for_each(|row| fault::poisonous("encode", batch.of.bytes(row)));
     }
     let mut failed = Vec::new();
-    let columns = sink.columns.iter().map(|e| e.evaluate(&batch.columns, batch.rows, &mut failed)).collect::<Result<Vec<_>>>()?;
+    let columns = sink.columns.iter().map(|e| e.evaluate(batch.columns, batch.rows, &mut failed)).collect::<Result<Vec<_>>>()?;
     let options = RecordBatchOptions::new().with_row_count(Some(batch.rows));
     let rows =
         RecordBatch::try_new_with_options(sink.schema.clone(), columns, &options).map_err(|e| Error::internal(e.to_string()))?;
-    let met = sink.condition.as_ref().map(|c| c.evaluate(&batch.columns, batch.rows, &mut failed)).transpose()?;
-    if met.is_none() && failed.is_empty() && batch.first_offset >= holds {
+    let met = sink.condition.as_ref().map(|c| c.evaluate(batch.columns, batch.rows, &mut failed)).transpose()?;
+    if met.is_none() && failed.is_empty() && batch.of.first_offset >= holds {
         return Ok(SinkRows { rows, which: None, filtered: 0, held: 0, failed });
     }
     failed.sort_by_key(|f| f.row);
@@ -395,7 +417,7 @@ pub fn sink_rows(sink: &crate::plan::SinkPlan, batch: &Batch, holds: u64) -> Res
     }
     let mut held = 0;
     for (row, keep) in keep.iter_mut().enumerate().filter(|(_, keep)| **keep) {
-        *keep = batch.first_offset + u64::from(batch.ordinals[row]) >= holds;
+        *keep = batch.offset(row) >= holds;
         held += usize::from(!*keep);
     }
     let which = keep.iter().enumerate().filter(|(_, keep)| **keep).map(|(row, _)| row as u32).collect();
@@ -405,6 +427,15 @@ pub fn sink_rows(sink: &crate::plan::SinkPlan, batch: &Batch, holds: u64) -> Res
 }
 
 impl Counts {
+    /// Puts them into a summary; what is received is counted elsewhere.
+    pub fn tell(&self, summary: &mut PipelineSummary) {
+        summary.filtered = self.filtered;
+        summary.duplicate = self.duplicate;
+        summary.late = self.late;
+        summary.malformed = self.malformed;
+        summary.implausible = self.implausible;
+    }
+
     pub fn add(&mut self, other: &Counts) {
         self.received += other.received;
         self.filtered += other.filtered;

@@ -1,5 +1,6 @@
 //! What each thread does: take a batch, carry it through.
 
+use super::alerts::{self, AlertRows};
 use super::batch::{Batch, Keep};
 use super::commit::{Changes, PartitionState};
 use super::lookups::Versions;
@@ -63,6 +64,13 @@ struct Block {
     failed: Vec<Failed>,
 }
 
+impl Block {
+    fn empty() -> Block {
+        let encoded = Encoded::Bytes { data: Vec::new(), rows: 0 };
+        Block { encoded, which: None, offered: 0, filtered: 0, held: 0, failed: Vec::new() }
+    }
+}
+
 impl<'a, 'r> Worker<'a, 'r> {
     fn new(running: &'a Running<'r>) -> Result<Worker<'a, 'r>> {
         let plan = running.plan;
@@ -100,15 +108,29 @@ impl<'a, 'r> Worker<'a, 'r> {
                 }
                 _ => None,
             };
+            let mut alerts = AlertRows::default();
             let mut blocks = Vec::new();
             if batch.rows > 0 {
                 steps::after_clock(self.plan, &mut batch, self.running.generation, &self.version.0);
                 self.score(&mut batch)?;
             }
-            for i in 0..self.encoders.len() {
-                blocks.push(self.encode(i, &batch)?);
+            let mut remembered = String::new();
+            if !self.plan.alerts.is_empty() {
+                let called = alerts::called(self.plan, &mut batch)?;
+                let mut throttle = self.running.alerts.take(number)?;
+                alerts = alerts::raise(self.plan, &batch, called, &mut throttle, self.running.generation)?;
+                if cut.is_some() {
+                    remembered = alerts::written(&throttle);
+                }
             }
-            self.write(number, batch, blocks, cut)?;
+            for i in 0..self.encoders.len() {
+                blocks.push(match self.plan.sinks[i].of_alerts {
+                    true => self.encode_alerts(i, &batch, &alerts)?,
+                    false => self.encode(i, &batch)?,
+                });
+            }
+            let cut = cut.map(|(at, partition, changes)| (at, partition, changes, remembered));
+            self.write(number, batch, &alerts, blocks, cut)?;
             if let Some(lasting) = &self.running.lasting {
                 lasting.pace.worked(at_work.seconds());
             }
@@ -284,22 +306,29 @@ impl<'a, 'r> Worker<'a, 'r> {
         Ok(())
     }
 
+    fn encode_alerts(&mut self, sink: usize, batch: &Batch, alerts: &AlertRows) -> Result<Block> {
+        let plan = &self.plan.sinks[sink];
+        if alerts.rows() == 0 {
+            return Ok(Block::empty());
+        }
+        let rows = steps::sink_rows(plan, &alerts.given(batch), self.running.holds[sink])?;
+        let encoded = self.encoders[sink].encode(&rows.rows)?;
+        let of_event = |row: u32| alerts.at[row as usize];
+        let which = rows.which.map_or_else(|| alerts.at.clone(), |which| which.into_iter().map(of_event).collect());
+        let failed = rows.failed.into_iter().map(|f| Failed { row: of_event(f.row), ..f }).collect();
+        let (offered, filtered, held) = (alerts.rows() as u64, rows.filtered as u64, rows.held as u64);
+        Ok(Block { encoded, which: Some(which), offered, filtered, held, failed })
+    }
+
     fn encode(&mut self, sink: usize, batch: &Batch) -> Result<Block> {
         let plan = &self.plan.sinks[sink];
         if batch.rows == 0 {
-            return Ok(Block {
-                encoded: Encoded::Bytes { data: Vec::new(), rows: 0 },
-                which: None,
-                offered: 0,
-                filtered: 0,
-                held: 0,
-                failed: Vec::new(),
-            });
+            return Ok(Block::empty());
         }
         let holds = self.running.holds[sink];
         let encoder = self.encoders[sink].as_mut();
         let mut encode = |batch: &Batch| -> Result<Block> {
-            let rows = steps::sink_rows(plan, batch, holds)?;
+            let rows = steps::sink_rows(plan, &steps::Given::of(batch), holds)?;
             let encoded = encoder.encode(&rows.rows)?;
             let (offered, filtered, held) = (batch.rows as u64, rows.filtered as u64, rows.held as u64);
             Ok(Block { encoded, which: rows.which, offered, filtered, held, failed: rows.failed })
@@ -323,7 +352,7 @@ impl<'a, 'r> Worker<'a, 'r> {
         })
     }
 
-    fn write(&self, number: u64, mut batch: Batch, blocks: Vec<Block>, commit: Option<Commit>) -> Result<()> {
+    fn write(&self, number: u64, mut batch: Batch, alerts: &AlertRows, blocks: Vec<Block>, commit: Option<Commit>) -> Result<()> {
         let plan = self.plan;
         let partition = batch.chunk.partition;
         let id = |offset: u64| {
@@ -384,20 +413,21 @@ impl<'a, 'r> Worker<'a, 'r> {
                 }
             }
         }
+        alerts.count(self.plan, &mut output.summary.alerts);
         output.counts.add(&batch.counts);
         output.summary.delivered += batch.rows as u64;
         self.running.delivered.fetch_add(batch.rows as u64, Relaxed);
-        if let (Some(lasting), Some((at, partition, changes))) = (&self.running.lasting, commit) {
+        if let (Some(lasting), Some((at, partition, changes, remembered))) = (&self.running.lasting, commit) {
             // What carries a commit has a place; only then is there one.
             let Some((source, settle, versions)) = at else { return Ok(()) };
-            lasting.request(output.request(Some(source), settle, partition, changes, versions)?);
+            lasting.request(output.request(Some(source), settle, partition, changes, remembered, versions)?);
         }
         Ok(())
     }
 }
 
-/// Where the source goes on, what the partition knew there, and the groups.
-type Commit = (Option<At>, PartitionState, Changes);
+/// Where the source goes on, what the partition knew there, the groups and the alerts.
+type Commit = (Option<At>, PartitionState, Changes, String);
 
 /// Dead-letters what a sink has refused since the last look. `of_block`: the entry of a row of the block written last, and why it was refused.
 pub fn dead_letter_refused(

@@ -2,16 +2,20 @@
 
 mod aside;
 mod exit;
+mod explain;
 mod generate;
 mod graph;
 mod init;
+mod metrics;
 mod progress;
+mod query;
 mod reference;
 mod run;
 mod schema;
 mod status;
 mod terminal;
 mod test;
+mod top;
 mod validate;
 
 pub use exit::Exit;
@@ -60,6 +64,14 @@ enum Command {
     DeadLetters(aside::Args),
     /// Events held for judgement: list, show, retry, drop.
     Quarantine(aside::Args),
+    /// Why an event was decided as it was: from its raw text to the rule.
+    Explain(explain::Args),
+    /// What a rule lacked to decide on an event.
+    WhyNot(explain::WhyNotArgs),
+    /// What stands out in what was written: decisions by rule, alerts by entity, the course of time.
+    Top(top::Args),
+    /// SQL over everything that the project has written.
+    Query(query::Args),
     /// Run the project's specs: `specs/*.md`.
     Test(test::Args),
     /// Write synthetic traffic with labelled attacks.
@@ -85,6 +97,10 @@ pub fn main() -> ExitCode {
         Command::Graph(args) => graph::run(&cli.project, args, cli.format),
         Command::DeadLetters(args) => aside::run(&cli.project, args, Fate::DeadLettered, cli.format),
         Command::Quarantine(args) => aside::run(&cli.project, args, Fate::Quarantined, cli.format),
+        Command::Explain(args) => explain::run(&cli.project, args, cli.format),
+        Command::WhyNot(args) => explain::why_not(&cli.project, args, cli.format),
+        Command::Top(args) => top::run(&cli.project, args, cli.format),
+        Command::Query(args) => query::run(&cli.project, args, cli.format),
         Command::Test(args) => test::run(&cli.project, args, cli.format),
         Command::Generate(args) => generate::run(args),
         Command::Schema(args) => schema::run(&cli.project, args),

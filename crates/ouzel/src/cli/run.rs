@@ -1,5 +1,6 @@
 //! `ouzel run`
 
+use super::metrics;
 use super::progress::ProgressLine;
 use super::terminal::{self, bytes, count, errors_have_colour, output_has_colour, paint};
 use super::validate::load;
@@ -10,7 +11,7 @@ use ouzel_engine::graph::joined;
 use ouzel_engine::{Control, Ended, Options, Pipeline, PipelineSummary, Project, run_joined};
 use serde_json::{Map, json};
 use std::path::Path;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -31,6 +32,9 @@ pub struct Args {
     /// Where a stream would end because nobody writes to it, wait for more, until told to stop.
     #[arg(long)]
     follow: bool,
+    /// Serve what the run does, its queues and their limits to Prometheus: `GET /metrics`.
+    #[arg(long, value_name = "HOST:PORT")]
+    metrics: Option<String>,
     #[arg(skip)]
     from: u64,
 }
@@ -63,6 +67,7 @@ pub fn replay(root: &Path, args: &ReplayArgs, format: Format) -> Exit {
         take_over: false,
         rebuild: false,
         follow: false,
+        metrics: None,
         from: args.from,
     };
     run(root, &args, format)
@@ -73,7 +78,13 @@ pub fn run(root: &Path, args: &Args, format: Format) -> Exit {
         Ok(project) => project,
         Err(exit) => return exit,
     };
-    let control = Control::default();
+    let control = Arc::new(Control::default());
+    if let Some(address) = &args.metrics
+        && let Err(e) = metrics::serve(address, control.clone())
+    {
+        eprintln!("{}: cannot serve metrics at `{address}`: {e}", paint("error", AnsiColor::Red, errors_have_colour()));
+        return Exit::Unavailable;
+    }
     if let Err(e) = stop_on_signals(&control) {
         eprintln!("warning: Ctrl-C will not end the run cleanly: {e}");
     }
@@ -229,6 +240,12 @@ fn describe(name: &str, s: &PipelineSummary, colour: bool) -> String {
             })
             .collect();
         line(&mut out, "decisions", &decisions.join(", "));
+    }
+    if !s.alerts.is_empty() {
+        let held = |n: u64| if n > 0 { format!(" ({} held back)", count(n)) } else { String::new() };
+        let alerts: Vec<String> =
+            s.alerts.iter().map(|(name, n)| format!("{name} {}{}", count(n.raised), held(n.suppressed))).collect();
+        line(&mut out, "alerts", &alerts.join(", "));
     }
     for sink in &s.sinks {
         let mut text = format!("{} rows in {}", count(sink.delivered), sink.location);

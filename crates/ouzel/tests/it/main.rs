@@ -1,7 +1,10 @@
 //! The binary as a user has it.
 
+mod alerts;
+mod asking;
 mod commands;
 mod docs;
+mod init;
 mod lookups;
 mod resume;
 mod specs;
