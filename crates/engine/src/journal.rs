@@ -8,6 +8,7 @@ mod tests;
 pub use reading::{Entry, Journaled};
 
 use crate::checkpoint::JournalLengths;
+use ouzel_connect::sinks::{check_is, replace_by_copy};
 use ouzel_core::error::{Result, ResultExt};
 use ouzel_core::limits::{JOURNAL_BYTES_MAX, KEPT_RAW_BYTES_MAX};
 use ouzel_core::{Error, Kind};
@@ -69,8 +70,11 @@ struct Lazy {
     path: PathBuf,
     file: Option<BufWriter<File>>,
     bytes: u64,
+    /// As it was found, until it is begun.
+    opened: Option<File>,
     /// What was settled of the events that go.
     settled: Option<File>,
+    take_over: bool,
 }
 
 impl Journal {
@@ -147,40 +151,41 @@ impl Journal {
 impl Lazy {
     fn open(path: PathBuf, keep: u64, take_over: bool) -> Result<Lazy> {
         let doing = || format!("opening `{}`", path.display());
-        let there = |path: &Path| match File::options().write(true).open(path) {
+        let there = |path: &Path| match File::options().read(true).write(true).open(path) {
             Ok(file) => Ok(Some(file)),
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
             Err(e) => Err(e).doing(doing),
         };
-        if keep == 0 {
-            if take_over {
-                // Whoever still writes to it writes into nothing.
-                let _ = std::fs::remove_file(&path);
-            }
-            let settled = there(&path.with_extension("settled"))?;
-            let file = there(&path)?.map(BufWriter::new);
-            return Ok(Lazy { path, file, bytes: 0, settled });
-        }
         let bytes = std::fs::metadata(&path).map_or(0, |about| about.len());
         if bytes < keep {
             let message = format!("`{}` holds {bytes} bytes, of the {keep} that were committed to it", path.display());
             return Err(Error::new(Kind::Changed, message));
         }
-        if take_over {
-            let new = path.with_extension("taken-over");
-            std::fs::copy(&path, &new).and_then(|_| std::fs::rename(&new, &path)).doing(doing)?;
-        }
-        let mut file = File::options().write(true).open(&path).doing(doing)?;
-        file.seek(SeekFrom::Start(keep)).doing(doing)?;
-        Ok(Lazy { path, file: Some(BufWriter::new(file)), bytes: keep, settled: None })
+        let settled = if keep == 0 { there(&path.with_extension("settled"))? } else { None };
+        Ok(Lazy { opened: there(&path)?, path, file: None, bytes: keep, settled, take_over })
     }
 
+    /// What is behind the bytes that are kept goes. Whoever was taken over writes into nothing.
     fn begin(&mut self) -> Result<()> {
         let doing = || format!("opening `{}`", self.path.display());
         if let Some(settled) = self.settled.take() {
-            settled.set_len(0).doing(doing)?;
+            let path = self.path.with_extension("settled");
+            match self.take_over {
+                true => check_is(&settled, &path).and_then(|()| std::fs::remove_file(&path).doing(doing))?,
+                false => settled.set_len(0).doing(doing)?,
+            }
         }
-        self.file.as_ref().map_or(Ok(()), |file| file.get_ref().set_len(self.bytes)).doing(doing)
+        let Some(mut file) = self.opened.take() else { return Ok(()) };
+        if self.take_over && self.bytes == 0 {
+            check_is(&file, &self.path)?;
+            return std::fs::remove_file(&self.path).doing(doing);
+        }
+        if self.take_over {
+            file = replace_by_copy(&mut file, &self.path, self.bytes)?;
+        }
+        file.set_len(self.bytes).and_then(|()| file.seek(SeekFrom::Start(self.bytes))).doing(doing)?;
+        self.file = Some(BufWriter::new(file));
+        Ok(())
     }
 
     /// Nothing more is set aside, and nothing dropped: the run waits for somebody.

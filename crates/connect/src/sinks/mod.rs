@@ -21,7 +21,7 @@ pub use parquet_file::ParquetFile;
 pub use postgres::PostgresSink;
 pub use stdout::StdoutSink;
 pub use stream::StreamWriter;
-pub use text_file::{TextFile, sync_folder};
+pub use text_file::{TextFile, check_is, replace_by_copy, sync_folder};
 pub use webhook::WebhookSink;
 
 use arrow_array::RecordBatch;

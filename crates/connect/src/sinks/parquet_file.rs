@@ -34,6 +34,8 @@ pub struct ParquetFile {
     broken: bool,
     /// Parts that were there when it was opened, and are of no commit.
     left: Vec<PathBuf>,
+    /// Parts of the one that was taken over, which are here under names of our own.
+    old: Vec<PathBuf>,
     take_over: bool,
 }
 
@@ -59,7 +61,7 @@ impl ParquetFile {
             parts.find(&path, &mut names)?;
         }
         let left = parts.left(&path);
-        Ok(ParquetFile { path, schema, writer: None, parts, names, broken: false, left, take_over })
+        Ok(ParquetFile { path, schema, writer: None, parts, names, broken: false, left, old: Vec::new(), take_over })
     }
 
     fn writer(&mut self) -> Result<ArrowWriter<File>> {
@@ -178,13 +180,15 @@ impl Parts {
     }
 
     /// The same parts under names of our own: who was taken over may still make a file of them, and remove them.
-    fn link(&mut self, path: &Path, names: &mut (String, u32)) -> Result<()> {
+    fn link(&mut self, path: &Path, names: &mut (String, u32)) -> Result<Vec<PathBuf>> {
+        let mut old = Vec::new();
         for name in &mut self.complete {
             let (theirs, ours) = (part(path, name), next(names));
             fs::hard_link(&theirs, part(path, &ours)).doing(|| format!("linking `{}`", theirs.display()))?;
             *name = ours;
+            old.push(theirs);
         }
-        Ok(())
+        Ok(old)
     }
 }
 
@@ -216,7 +220,10 @@ impl Sink for ParquetFile {
     fn begin(&mut self) -> Result<()> {
         remove(&self.left);
         // The names before stay until the end: a commit may still be gone back to.
-        if self.take_over { self.parts.link(&self.path, &mut self.names) } else { Ok(()) }
+        if self.take_over {
+            self.old = self.parts.link(&self.path, &mut self.names)?;
+        }
+        Ok(())
     }
 
     fn encoder(&self) -> Result<Box<dyn Encode>> {
@@ -255,8 +262,8 @@ impl Sink for ParquetFile {
         if let Some(file) = self.end_part()? {
             file.sync_all().doing(|| format!("syncing a part of `{}`", self.path.display()))?;
         }
-        // Of others they would be of one that was taken over, which then has nothing to put in place of ours.
-        remove(&self.parts.left(&self.path));
+        // Who was taken over then has nothing to put in place of ours. (What came later is of somebody who has taken over from us.)
+        remove(&self.old);
         match self.parts.complete.as_slice() {
             [only] => {
                 let only = part(&self.path, only);

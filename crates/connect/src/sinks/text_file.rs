@@ -57,20 +57,41 @@ impl Keep {
             return Err(Error::new(Kind::Changed, message));
         }
         let opening = || "opening it".to_string();
-        let file = fs::OpenOptions::new().create(true).write(true).truncate(false).open(path).doing(opening)?;
+        // Of a pipe only the one end can be opened.
+        let file = fs::OpenOptions::new()
+            .create(true)
+            .read(regular && matches!(self, Keep::BytesOfAnother(_)))
+            .write(true)
+            .truncate(false)
+            .open(path)
+            .doing(opening)?;
         Ok((file, length, regular))
     }
 }
 
-/// A copy of the first bytes of a file, under its name.
-fn copy_of(path: &Path, bytes: u64) -> io::Result<File> {
+/// A copy of the first bytes of a file under its name, which then is another file. [`Kind::Conflict`]: somebody has done so since it was opened.
+pub fn replace_by_copy(file: &mut File, path: &Path, bytes: u64) -> Result<File> {
+    let doing = || format!("copying `{}`", path.display());
+    check_is(file, path)?;
     let mut new = path.to_path_buf().into_os_string();
     new.push(".taken-over");
-    let mut copy = File::create(&new)?;
-    io::copy(&mut File::open(path)?.take(bytes), &mut copy)?;
-    copy.sync_all()?;
-    fs::rename(&new, path)?;
+    let mut copy = File::create(&new).doing(doing)?;
+    file.seek(SeekFrom::Start(0)).doing(doing)?;
+    io::copy(&mut file.take(bytes), &mut copy).and_then(|_| copy.sync_all()).doing(doing)?;
+    check_is(file, path)?;
+    fs::rename(&new, path).doing(doing)?;
     Ok(copy)
+}
+
+/// [`Kind::Conflict`]: another file has the name by now, so its process has been taken over.
+pub fn check_is(file: &File, path: &Path) -> Result<()> {
+    use std::os::unix::fs::MetadataExt;
+    let doing = || format!("looking at `{}`", path.display());
+    let (ours, there) = (file.metadata().doing(doing)?, fs::metadata(path).doing(doing)?);
+    match (ours.dev(), ours.ino()) == (there.dev(), there.ino()) {
+        true => Ok(()),
+        false => Err(Error::new(Kind::Conflict, format!("another process has taken over: `{}` is its own", path.display()))),
+    }
 }
 
 impl TextFile {
@@ -140,7 +161,7 @@ impl Sink for TextFile {
         let doing = || format!("opening `{}` to write", self.path.display());
         if self.regular {
             if let Keep::BytesOfAnother(_) = self.keep {
-                self.file = copy_of(&self.path, self.length).doing(doing)?;
+                self.file = replace_by_copy(&mut self.file, &self.path, self.length)?;
             }
             self.file.set_len(self.length).and_then(|()| self.file.seek(SeekFrom::Start(self.length))).doing(doing)?;
         }

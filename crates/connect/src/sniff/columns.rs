@@ -142,7 +142,7 @@ fn has(name: &str, any: &[&str]) -> bool {
 
 fn is_time_name(name: &str) -> bool {
     let squeezed = words(name).join("");
-    has(name, &["time", "timestamp", "ts", "date", "datetime", "when", "created", "occurred", "received", "epoch"])
+    has(name, &["time", "timestamp", "ts", "date", "datetime", "when", "created", "occurred", "received", "epoch", "at"])
         || ["eventtime", "createdat", "timestamp", "datetime", "starttime"].iter().any(|known| squeezed.contains(known))
 }
 

@@ -124,8 +124,16 @@ fn json(sample: &[u8]) -> Option<Guess> {
             });
         }
     }
+    // What is an object in one record and nothing, or a value, in another: its leaves are the fields.
+    let paths: HashSet<Path> = fields.iter().map(|(_, path)| path.clone()).collect();
+    let is_inner = |path: &Path| paths.iter().any(|other| other.0.len() > path.0.len() && other.0.starts_with(&path.0));
+    fields.retain(|(_, path)| !is_inner(path));
     unique(&mut fields);
-    let guess = Guess { codec: json!({ "json": {} }), what: "JSON, a record a line".into(), fields, notes: Vec::new() };
+    let notes = match fields.len() {
+        LEAVES_MAX.. => vec![format!("it has more fields than the {LEAVES_MAX} that are taken: name others in `select`")],
+        _ => Vec::new(),
+    };
+    let guess = Guess { notes, codec: json!({ "json": {} }), what: "JSON, a record a line".into(), fields };
     (records > 0).then_some(guess)
 }
 
@@ -165,8 +173,12 @@ fn name_of(steps: &[String]) -> String {
     }
 }
 
+/// Names that a pipeline gives to columns of its own.
+const TAKEN: [&str; 6] = ["at", "decision", "rule", "ua_family", "ua_os", "ua_is_crawler"];
+
 fn unique(fields: &mut [(String, Path)]) {
-    let mut seen = HashSet::new();
+    let mut seen: HashSet<String> = TAKEN.iter().map(|name| name.to_string()).collect();
+    fields.iter_mut().filter(|(name, _)| name.starts_with("alert_")).for_each(|(name, _)| name.insert_str(0, "its_"));
     for (name, _) in fields {
         let (base, mut n) = (name.clone(), 1);
         while !seen.insert(name.to_lowercase()) {
@@ -195,6 +207,10 @@ fn csv(sample: &[u8]) -> Vec<Guess> {
             true => rows[0].clone(),
             false => (1..=width).map(|n| format!("column_{n}")).collect(),
         };
+        let has_blanks = |line: &[u8]| raw_cells(line, delimiter).iter().any(|cell| cell.trim_ascii().len() < cell.len());
+        if lines(sample).take(LINES).any(has_blanks) {
+            options.insert("trim".into(), json!(true));
+        }
         let mut notes = Vec::new();
         if !header {
             options.insert("header".into(), json!(false));
@@ -211,8 +227,12 @@ fn csv(sample: &[u8]) -> Vec<Guess> {
     found.into_iter().map(|(_, guess)| guess).collect()
 }
 
-/// Cells of a line; quoted ones may hold the delimiter.
 fn cells(line: &[u8], delimiter: u8) -> Vec<String> {
+    raw_cells(line, delimiter).iter().map(|cell| String::from_utf8_lossy(cell).trim().to_string()).collect()
+}
+
+/// Cells of a line; quoted ones may hold the delimiter.
+fn raw_cells(line: &[u8], delimiter: u8) -> Vec<Vec<u8>> {
     let mut cells = vec![Vec::new()];
     let mut quoted = false;
     for byte in line {
@@ -222,7 +242,7 @@ fn cells(line: &[u8], delimiter: u8) -> Vec<String> {
             b => cells.last_mut().expect("never empty").push(*b),
         }
     }
-    cells.into_iter().map(|cell| String::from_utf8_lossy(&cell).trim().to_string()).collect()
+    cells
 }
 
 /// A first line of words, none of which is a number, over lines that are not all words; or of names that no other line has.

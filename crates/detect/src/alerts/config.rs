@@ -6,9 +6,11 @@ use arrow_array::{Array, ArrayRef};
 use arrow_cast::display::{ArrayFormatter, FormatOptions};
 use arrow_schema::DataType;
 use ouzel_core::units::TimeSpan;
+use ouzel_core::wire::put_bytes;
 use ouzel_core::{OneOrMany, Report, Result, Span, Spanned};
 use schemars::JsonSchema;
 use serde::Deserialize;
+use xxhash_rust::xxh3::xxh3_64;
 
 /// An alert: raised for an event for which `when` is true.
 ///
@@ -106,7 +108,16 @@ pub struct Raised {
     pub alert: usize,
     /// `ip=1.2.3.4`; empty where the alert is about nobody.
     pub entity: String,
+    /// Tells entities apart, also those that are shown alike.
+    pub key: String,
     pub message: String,
+}
+
+impl Raised {
+    /// The entity, as it is shown, of a key.
+    pub fn shown(key: &str) -> String {
+        key.split('\0').next().unwrap_or_default().to_string()
+    }
 }
 
 /// Tells a problem of SQL at its place.
@@ -223,6 +234,17 @@ impl Alert {
             let entity: Vec<String> =
                 self.per.iter().map(|(name, column)| format!("{name}={}", shown(&columns[*column], row))).collect();
             let entity = entity.join(" ");
+            let mut whole = Vec::new();
+            for (_, column) in &self.per {
+                match whole_value(&columns[*column], row) {
+                    None => whole.push(0),
+                    Some(text) => {
+                        whole.push(1);
+                        put_bytes(text.as_bytes(), &mut whole);
+                    }
+                }
+            }
+            let key = format!("{entity}\0{:016x}", xxh3_64(&whole));
             let mut message = String::new();
             for (piece, values) in self.message.iter().zip(&values) {
                 match (piece, values) {
@@ -234,7 +256,7 @@ impl Alert {
             if self.message.is_empty() {
                 message = if entity.is_empty() { self.name.clone() } else { format!("{}: {entity}", self.name) };
             }
-            raised.push(Raised { row, alert, entity, message });
+            raised.push(Raised { row, alert, entity, key, message });
         }
         Ok(raised)
     }
@@ -245,12 +267,18 @@ const COUNT_MAX: u32 = 1000;
 /// Longer values are cut in messages and entities.
 const SHOWN_BYTES_MAX: usize = 256;
 
-fn shown(values: &ArrayRef, row: usize) -> String {
+fn whole_value(values: &ArrayRef, row: usize) -> Option<String> {
     if values.is_null(row) {
-        return "-".into();
+        return None;
     }
     let options = FormatOptions::new().with_display_error(true);
-    let text = ArrayFormatter::try_new(values, &options).map_or_else(|_| "?".into(), |format| format.value(row).to_string());
+    Some(ArrayFormatter::try_new(values, &options).map_or_else(|_| "?".into(), |format| format.value(row).to_string()))
+}
+
+fn shown(values: &ArrayRef, row: usize) -> String {
+    let Some(text) = whole_value(values, row) else { return "-".into() };
+    // What separates a key's parts is no part of what is shown.
+    let text = text.replace('\0', "\u{fffd}");
     match text.len() {
         n if n <= SHOWN_BYTES_MAX => text,
         _ => text.chars().take(SHOWN_BYTES_MAX / 4).chain(['…']).collect(),

@@ -43,6 +43,13 @@ impl Throttle {
         self.ends.is_empty()
     }
 
+    /// Forgets alerts that are not defined any more.
+    pub fn keep(&mut self, alerts: &[Alert]) {
+        let is_defined = |key: &Key| alerts.iter().any(|alert| alert.name == key.0);
+        self.open.retain(|key, _| is_defined(key));
+        self.ends.retain(|(_, key)| is_defined(key));
+    }
+
     /// The clock has come so far: what was held back and had no alert behind it.
     pub fn advance(&mut self, clock: i64) -> Vec<Closing> {
         let mut closings = Vec::new();

@@ -45,8 +45,9 @@ pub fn restore(
     } else {
         from_hex(&manifest.alerts).and_then(|b| Taker(&b).take().ok())
     };
-    let alerts =
+    let mut alerts =
         alerts.ok_or_else(|| Error::new(Kind::Data, format!("the alerts in `{}` cannot be read", manifest.file_name())))?;
+    alerts.keep(&plan.alerts);
     let mut restored = Restored { shards, clock, cold, alerts };
     for file in &manifest.files {
         let damaged = |_: Damaged| Error::new(Kind::Data, format!("`{}` cannot be read", folder.join(&file.name).display()));

@@ -41,7 +41,10 @@ impl<'a> Wanted<'a> {
     fn condition(&self, plan: &Plan) -> Option<String> {
         let quoted = self.id.replace('\'', "''");
         match (self.output, plan.event.id) {
-            (Some((name, _)), _) if name == plan.name => Some(format!("_id = '{quoted}'")),
+            // An alert's id is that of its event, but for the ordinal.
+            (Some((name, _)), _) if name == plan.name => {
+                Some(format!("_id = '{}.0'", quoted.rsplit_once('.').map_or(quoted.as_str(), |(event, _)| event)))
+            }
             (None, Some(column)) => {
                 Some(format!("cast(\"{}\" as text) = '{quoted}'", plan.columns.field(column).name().replace('"', "\"\"")))
             }
@@ -90,9 +93,10 @@ fn in_lake(project: &Project, plan: &Arc<Plan>, wanted: &Wanted<'_>) -> Result<O
     for sink in &plan.sinks {
         let SinkConfig::Lake(lake) = &sink.config else { continue };
         let has = |name: &str| sink.schema.index_of(name).is_ok();
-        let needs: Vec<&str> = plan.written.scores.iter().map(|(name, _)| name.as_str()).chain(["_id"]).collect();
+        let own = wanted.output.is_none().then_some(plan.event.id).flatten().map(|id| plan.columns.field(id).name().as_str());
+        let needs: Vec<&str> = plan.written.scores.iter().map(|(name, _)| name.as_str()).chain(own).chain(["_id"]).collect();
         // A table without what the scores are made of explains nothing.
-        if !needs.into_iter().all(has) || !queries.tables().contains(&lake.table.value) {
+        if sink.of_alerts || !needs.into_iter().all(has) || !queries.tables().contains(&lake.table.value) {
             continue;
         }
         let Some(condition) = wanted.condition(plan) else { continue };
@@ -139,6 +143,9 @@ fn by_replay(
     let Some(found) = loaded.pipelines.iter_mut().find(|p| p.name == pipeline) else { return Ok(None) };
     if let Some(plan) = Arc::get_mut(&mut found.plan) {
         plan.keeps_raw = true;
+        // Nothing else is written to.
+        let last = plan.sinks.pop();
+        plan.sinks = last.into_iter().collect();
     }
     let plan = found.plan.clone();
     let control = Control::default();
@@ -182,14 +189,17 @@ fn named(pipeline: &Node) -> Option<&str> {
     }
 }
 
-/// Puts one table, for one row with all columns, in place of the sinks.
+/// Adds one table, for one row with all columns, to the sinks.
 fn capture(pipeline: &mut Node, table: &str, condition: &str) {
     let span = pipeline.span;
     let Value::Map(pairs) = &mut pipeline.value else { return };
     let scalar = |text: &str| Node { span: Span::default(), value: Value::Scalar { text: text.into(), plain: false } };
     let map = |pairs: Vec<(Node, Node)>| Node { span: Span::default(), value: Value::Map(pairs) };
-    pairs.retain(|(key, _)| !is(key, "sinks"));
     let settings = map(vec![(scalar("table"), scalar(table)), (scalar("where"), scalar(condition))]);
     let sink = map(vec![(scalar("lake"), settings)]);
-    pairs.push((scalar("sinks"), Node { span, value: Value::List(vec![sink]) }));
+    // The others stay until all is planned: streams need somebody who writes to them.
+    match pairs.iter_mut().find(|(key, _)| is(key, "sinks")).map(|(_, sinks)| &mut sinks.value) {
+        Some(Value::List(sinks)) => sinks.push(sink),
+        _ => pairs.push((scalar("sinks"), Node { span, value: Value::List(vec![sink]) })),
+    }
 }

@@ -135,6 +135,7 @@ mod tests {
     fn what_is_settled_is_gone_and_what_is_taken_back_is_as_it_came() {
         let folder = tempfile::tempdir().expect("a folder");
         let mut journal = Journal::open(folder.path(), JournalLengths::default(), false).expect("opens");
+        journal.begin().expect("begins");
         for (i, raw) in [b"one".to_vec(), b"\xff\x00two".to_vec(), vec![b'x'; 1 << 17]].into_iter().enumerate() {
             let (id, origin) = (format!("p.0.0.{i}.0"), ("in".to_string(), i as u64));
             journal.write(&SetAside { fate: Fate::DeadLettered, id, origin, reason: "why".into(), raw }).expect("is written");
@@ -159,7 +160,9 @@ mod tests {
     fn a_process_that_was_taken_over_leaves_the_journal_of_its_successor() {
         let folder = tempfile::tempdir().expect("a folder");
         let mut sleeper = Journal::open(folder.path(), JournalLengths::default(), false).expect("opens");
+        sleeper.begin().expect("begins");
         let mut successor = Journal::open(folder.path(), JournalLengths::default(), true).expect("opens");
+        successor.begin().expect("begins");
         let aside = |raw: &[u8]| SetAside {
             fate: Fate::Quarantined,
             id: "p.0.0.0.0".into(),

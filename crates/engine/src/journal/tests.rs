@@ -4,6 +4,7 @@ use super::*;
 fn a_full_journal_stops_the_run_and_says_what_makes_room() {
     let folder = tempfile::tempdir().expect("a folder");
     let mut journal = Journal::open(folder.path(), JournalLengths::default(), false).expect("opens");
+    journal.begin().expect("begins");
     journal.limit = 1000;
     let aside = |n: u64| SetAside {
         fate: Fate::DeadLettered,

@@ -68,8 +68,9 @@ impl Plan {
         let scores = c.scores(config);
         let decision = c.decision(config);
         let alerts = c.alerts(config);
+        let of_events = c.planner()?;
         let alert_columns = (!config.alerts.is_empty()).then(|| AlertColumns::add(&mut c.columns, c.report));
-        let sinks = c.sinks(sinks, alert_columns, &event.value.time.value);
+        let sinks = c.sinks(sinks, &of_events, alert_columns, &event.value.time.value);
         if sinks.is_empty() && c.report.count(ouzel_core::Severity::Error) == problems_before {
             c.report
                 .warn(event.span, format!("pipeline `{name}` has no sink: its results go nowhere"))
@@ -410,9 +411,15 @@ impl Compiler<'_> {
         alerts
     }
 
-    /// `time`: the field of the event's time.
-    fn sinks(&mut self, sinks: Vec<SinkEntry>, alert_columns: Option<AlertColumns>, time: &str) -> Vec<SinkPlan> {
-        let Some(planner) = self.planner() else { return Vec::new() };
+    /// `of_events`: plans over what rows of events have. `time`: the field of the event's time.
+    fn sinks(
+        &mut self,
+        sinks: Vec<SinkEntry>,
+        of_events: &Planner,
+        alert_columns: Option<AlertColumns>,
+        time: &str,
+    ) -> Vec<SinkPlan> {
+        let Some(of_alerts) = self.planner() else { return Vec::new() };
         let mut plans = Vec::new();
         let mut targets: Vec<String> = Vec::new();
         for entry in sinks {
@@ -426,6 +433,7 @@ impl Compiler<'_> {
                 targets.push(target);
             }
             let only = &entry.columns.only;
+            let planner = if only.is_some() { &of_alerts } else { of_events };
             if let (Some(only), None) = (only, alert_columns) {
                 self.report
                     .error(only.span, "this pipeline has no alerts")
@@ -458,12 +466,12 @@ impl Compiler<'_> {
                 if fields.iter().any(|f: &Field| *f.name() == name.value) {
                     self.report.error(name.span, format!("column `{}` is given twice", name.value));
                 }
-                if let Some(expression) = sql::plan(&planner, sql, self.report) {
+                if let Some(expression) = sql::plan(planner, sql, self.report) {
                     fields.push(Field::new(&name.value, expression.data_type().clone(), true));
                     columns.push(expression);
                 }
             }
-            let condition = entry.columns.condition.as_ref().and_then(|sql| sql::condition(&planner, sql, self.report));
+            let condition = entry.columns.condition.as_ref().and_then(|sql| sql::condition(planner, sql, self.report));
             let of_alerts = only.is_some();
             plans.push(SinkPlan { config: entry.sink, schema: Arc::new(Schema::new(fields)), columns, condition, of_alerts });
         }

@@ -29,6 +29,20 @@ impl AlertRows {
         self.at.len()
     }
 
+    /// Some of them.
+    pub fn only(&self, rows: &[usize]) -> Result<AlertRows> {
+        let which: UInt32Array = rows.iter().map(|row| Some(*row as u32)).collect();
+        let take = |column: &ArrayRef| arrow_select::take::take(column, &which, None);
+        let columns = self.columns.iter().map(take).collect::<std::result::Result<Vec<_>, _>>();
+        let columns = columns.map_err(|e| Error::internal(e.to_string()))?;
+        Ok(AlertRows { columns, at: rows.iter().map(|row| self.at[*row]).collect(), counts: Vec::new() })
+    }
+
+    /// One of them, by itself.
+    pub fn one(&self, row: usize) -> AlertRows {
+        AlertRows { columns: self.columns.iter().map(|c| c.slice(row, 1)).collect(), at: vec![self.at[row]], counts: Vec::new() }
+    }
+
     pub fn given<'a>(&'a self, batch: &'a Batch) -> Given<'a> {
         Given { of: batch, rows: self.rows(), columns: &self.columns, at: Some(&self.at) }
     }
@@ -99,9 +113,10 @@ pub fn raise(plan: &Plan, batch: &Batch, called: Vec<Raised>, throttle: &mut Thr
     // Of one that is not defined any more there is nobody to tell.
     let closing = |at: usize, c: Closing| {
         let alert = plan.alerts.iter().position(|alert| alert.name == c.alert)?;
-        let of = if c.entity.is_empty() { String::new() } else { format!("{}: ", c.entity) };
+        let entity = Raised::shown(&c.entity);
+        let of = if entity.is_empty() { String::new() } else { format!("{entity}: ") };
         let message = format!("{of}{} more of {} until then", c.suppressed, c.alert);
-        Some(New { row: None, at: at as u32, alert, entity: c.entity, message, suppressed: c.suppressed, time: c.time })
+        Some(New { row: None, at: at as u32, alert, entity, message, suppressed: c.suppressed, time: c.time })
     };
     let mut called = called.into_iter().peekable();
     for row in 0..batch.rows {
@@ -112,7 +127,11 @@ pub fn raise(plan: &Plan, batch: &Batch, called: Vec<Raised>, throttle: &mut Thr
         }
         while let Some(raised) = called.next_if(|raised| raised.row == row) {
             let (alert, time) = (&plan.alerts[raised.alert], batch.times[row]);
-            let (told, room) = throttle.raise(alert, &raised.entity, time);
+            // An event that is dated far ahead holds back nothing that comes before its date.
+            let runs = batch.live_from[row] > i64::MIN;
+            let every = alert.at_most.map_or(0, |(_, every)| every);
+            let near = if runs { time.min(clock.saturating_add(every)) } else { time };
+            let (told, room) = throttle.raise(alert, &raised.key, near);
             new.extend(room.and_then(|c| closing(row, c)));
             match told {
                 None => counts[raised.alert].suppressed += 1,

@@ -457,7 +457,9 @@ fn sink_summaries(plan: &Plan, sinks: &[Box<dyn Sink>], totals: &PipelineSummary
     let mut summaries = Vec::new();
     for (plan, sink) in plan.sinks.iter().zip(sinks) {
         let (kind, location) = (plan.config.kind().to_string(), sink.location());
-        let before = totals.sinks.iter().find(|s| s.kind == kind && s.location == location);
+        // Several may write to one place: the n-th is the n-th.
+        let is_alike = |s: &&SinkSummary| s.kind == kind && s.location == location;
+        let before = totals.sinks.iter().filter(is_alike).nth(summaries.iter().filter(is_alike).count());
         summaries.push(SinkSummary { kind, location, ..before.cloned().unwrap_or_default() });
     }
     summaries

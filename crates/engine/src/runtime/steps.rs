@@ -392,7 +392,8 @@ impl Given<'_> {
 /// `holds`: the sink has the rows of the events before this offset.
 pub fn sink_rows(sink: &crate::plan::SinkPlan, batch: &Given<'_>, holds: u64) -> Result<SinkRows> {
     if fault::is_poisoned("encode") {
-        (0..batch.of.rows).for_each(|row| fault::poisonous("encode", batch.of.bytes(row)));
+        let row_of = |row: usize| batch.at.map_or(row, |at| at[row] as usize);
+        (0..batch.rows).for_each(|row| fault::poisonous("encode", batch.of.bytes(row_of(row))));
     }
     let mut failed = Vec::new();
     let columns = sink.columns.iter().map(|e| e.evaluate(batch.columns, batch.rows, &mut failed)).collect::<Result<Vec<_>>>()?;

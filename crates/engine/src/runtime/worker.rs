@@ -13,6 +13,7 @@ use crate::summary::SinkSummary;
 use arrow_array::cast::AsArray;
 use ouzel_core::clock::Stopwatch;
 use ouzel_core::{Chunk, Decode, Encode, Encoded, Error, Job, Lookup, Rejected, Result, Sink, Which};
+use ouzel_detect::alerts::Raised;
 use ouzel_detect::expressions::Failed;
 use ouzel_detect::features::Evicted;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -116,7 +117,7 @@ impl<'a, 'r> Worker<'a, 'r> {
             }
             let mut remembered = String::new();
             if !self.plan.alerts.is_empty() {
-                let called = alerts::called(self.plan, &mut batch)?;
+                let called = self.called(&mut batch)?;
                 let mut throttle = self.running.alerts.take(number)?;
                 alerts = alerts::raise(self.plan, &batch, called, &mut throttle, self.running.generation)?;
                 if cut.is_some() {
@@ -162,6 +163,14 @@ impl<'a, 'r> Worker<'a, 'r> {
             let (lookups, version) = self.running.lookups.fork(self.plan);
             (self.lookups, self.version) = (lookups, (version, number));
         }
+    }
+
+    /// The rows that call for an alert.
+    fn called(&self, batch: &mut Batch) -> Result<Vec<Raised>> {
+        poison::guard(|| alerts::called(self.plan, batch)).unwrap_or_else(|_| {
+            poison::take_out(batch, |some| alerts::called(self.plan, some).map(drop))?;
+            alerts::called(self.plan, batch)
+        })
     }
 
     fn score(&self, batch: &mut Batch) -> Result<()> {
@@ -311,13 +320,35 @@ impl<'a, 'r> Worker<'a, 'r> {
         if alerts.rows() == 0 {
             return Ok(Block::empty());
         }
-        let rows = steps::sink_rows(plan, &alerts.given(batch), self.running.holds[sink])?;
-        let encoded = self.encoders[sink].encode(&rows.rows)?;
-        let of_event = |row: u32| alerts.at[row as usize];
-        let which = rows.which.map_or_else(|| alerts.at.clone(), |which| which.into_iter().map(of_event).collect());
-        let failed = rows.failed.into_iter().map(|f| Failed { row: of_event(f.row), ..f }).collect();
-        let (offered, filtered, held) = (alerts.rows() as u64, rows.filtered as u64, rows.held as u64);
-        Ok(Block { encoded, which: Some(which), offered, filtered, held, failed })
+        let holds = self.running.holds[sink];
+        let encoder = self.encoders[sink].as_mut();
+        let mut encode = |alerts: &AlertRows| -> Result<Block> {
+            let rows = steps::sink_rows(plan, &alerts.given(batch), holds)?;
+            let encoded = encoder.encode(&rows.rows)?;
+            let of_event = |row: u32| alerts.at[row as usize];
+            let which = rows.which.map_or_else(|| alerts.at.clone(), |which| which.into_iter().map(of_event).collect());
+            let failed = rows.failed.into_iter().map(|f| Failed { row: of_event(f.row), ..f }).collect();
+            let (offered, filtered, held) = (alerts.rows() as u64, rows.filtered as u64, rows.held as u64);
+            Ok(Block { encoded, which: Some(which), offered, filtered, held, failed })
+        };
+        poison::guard(|| encode(alerts)).unwrap_or_else(|_| {
+            // Few enough to be tried one by one.
+            let mut sound = Vec::new();
+            let mut poisoned = Vec::new();
+            for row in 0..alerts.rows() {
+                match poison::guard(|| encode(&alerts.one(row)).map(drop)) {
+                    Ok(tried) => {
+                        tried?;
+                        sound.push(row);
+                    }
+                    Err(reason) => poisoned.push(Failed { row: alerts.at[row], reason }),
+                }
+            }
+            let mut block = encode(&alerts.only(&sound)?)?;
+            block.offered = alerts.rows() as u64;
+            block.failed.extend(poisoned);
+            Ok(block)
+        })
     }
 
     fn encode(&mut self, sink: usize, batch: &Batch) -> Result<Block> {

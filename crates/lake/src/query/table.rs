@@ -206,6 +206,12 @@ fn columns(snapshot: &EagerSnapshot, name: &str) -> ouzel_core::Result<(SchemaRe
         );
         return Err(Error::config(message));
     }
+    let mapping = snapshot.metadata().configuration().get("delta.columnMapping.mode");
+    if mapping.is_some_and(|mode| mode != "none") {
+        return Err(Error::config(format!(
+            "the table `{name}` maps its columns to other names, which is not read here: rewrite it without `delta.columnMapping.mode`"
+        )));
+    }
     let schema = snapshot.arrow_schema();
     let names = snapshot.metadata().partition_columns();
     let (mut stored, mut partitions) = (Vec::new(), Vec::new());

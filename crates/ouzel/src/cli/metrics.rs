@@ -119,16 +119,22 @@ fn text<'s>(live: impl Iterator<Item = (&'s str, &'s PipelineSummary)>) -> Strin
     }
     let mut rows = Metric::new(&mut out, "ouzel_sink_rows_total", "counter", "Rows offered to a sink, by their fate.");
     for (p, s) in &live {
-        for sink in &s.sinks {
+        for (n, sink) in s.sinks.iter().enumerate() {
+            let n = n.to_string();
             let fates = [("delivered", sink.delivered), ("filtered", sink.filtered), ("dead_lettered", sink.dead_lettered)];
-            for (fate, n) in fates {
-                rows.value(&[("pipeline", p), ("sink", &sink.kind), ("location", &sink.location), ("fate", fate)], n);
+            for (fate, rows_of) in fates {
+                rows.value(
+                    &[("pipeline", p), ("n", &n), ("sink", &sink.kind), ("location", &sink.location), ("fate", fate)],
+                    rows_of,
+                );
             }
         }
     }
     let mut waiting = Metric::new(&mut out, "ouzel_sink_waiting_rows", "gauge", "Rows in a sink's outbox.");
     for (p, s) in &live {
-        s.sinks.iter().for_each(|k| waiting.value(&[("pipeline", p), ("sink", &k.kind), ("location", &k.location)], k.waiting));
+        for (n, k) in s.sinks.iter().enumerate() {
+            waiting.value(&[("pipeline", p), ("n", &n.to_string()), ("sink", &k.kind), ("location", &k.location)], k.waiting);
+        }
     }
     let mut keys = Metric::new(&mut out, "ouzel_keys", "gauge", "Keys in memory.");
     for (p, s) in &live {

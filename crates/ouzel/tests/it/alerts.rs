@@ -93,6 +93,10 @@ fn what_is_wrong_is_told_at_its_place() {
     for told in ["did you mean `bad`", "unknown field `pi`", "must be longer than 0"] {
         assert!(err.contains(told), "{told}: {err}");
     }
+    // A row of an event has no alert.
+    let folder = project(&PIPELINE.replace("columns: [_id, ip, bad]", "columns: [_id, alert_name]"));
+    let (output, _, err) = ouzel(&["validate", "-p", &folder.path().display().to_string()], &[]);
+    assert!(output.status.code() == Some(3) && err.contains("alert_name"), "{err}");
     let folder = project(&PIPELINE.replace("alerts:\n  - name", "other:\n  - name"));
     assert_eq!(ouzel(&["validate", "-p", &folder.path().display().to_string()], &[]).0.status.code(), Some(3));
 }
@@ -120,4 +124,31 @@ fn lists_decide_before_rules_until_their_time() {
     assert_eq!(at(21), ("allow", "others"));
     let (_, out, _) = ouzel(&["explain", "-p", &root.display().to_string(), "web.0.0.18.0"], &[]);
     assert!(out.contains("list_ip_allow -> allow: decided") && out.contains("our own scanner") && out.contains("kim"), "{out}");
+}
+
+/// An event that is dated far ahead is told, and silences nobody.
+#[test]
+fn one_event_far_ahead_holds_nothing_back() {
+    let folder = project(PIPELINE);
+    let line = |t: String| format!("{{\"t\":\"{t}\",\"ip\":\"10.0.0.1\",\"ok\":false}}\n");
+    let mut log: String = (0..50).map(|i| line(format!("2024-03-01T00:00:{i:02}Z"))).collect();
+    log += &line("9999-01-01T00:00:00Z".into());
+    log += &(0..300).map(|i| line(format!("2024-03-01T00:{:02}:{:02}Z", 5 + i / 60, i % 60))).collect::<String>();
+    write(folder.path(), "in.ndjson", &log);
+    let (code, summary, err) = run(folder.path(), &[], &[]);
+    assert_eq!(code, Some(0), "{err}");
+    let raised = summary["web"]["alerts"]["failures"]["raised"].as_u64().unwrap_or(0);
+    assert!((5..=8).contains(&raised), "{summary}");
+}
+
+/// A row on which an alert's sink panics is dead-lettered; the others go on.
+#[test]
+fn an_alert_that_makes_a_sink_panic_is_dead_lettered() {
+    let folder = project(&PIPELINE.replace("  - file: { path: events.ndjson, columns: [_id, ip, bad] }\n", ""));
+    let root = folder.path();
+    write(root, "in.ndjson", &log());
+    let (code, summary, err) = run(root, &[], &[("OUZEL_FAULT", "panic:encode:\"t\":4,")]);
+    assert_eq!(code, Some(0), "{err}");
+    let sink = &summary["web"]["sinks"][0];
+    assert_eq!((&sink["dead_lettered"], &sink["delivered"]), (&json!(1), &json!(32)), "{summary}");
 }

@@ -59,6 +59,28 @@ fn formats_that_it_has_not_seen() {
     let (_made, out) = made(&file("untimed.ndjson", rows(&|i| format!("{{\"user\":\"u{}\",\"cmd\":\"c{}\"}}", i % 5, i % 11))));
     assert!(out.contains("no field holds a time"), "{out}");
 
+    // Names that a pipeline has for itself, SQL's own words, objects that are null now and then, blanks behind commas.
+    made(&file(
+        "odd ${X} 'names'.json",
+        rows(&|i| {
+            format!(
+                "{{\"at\":{},\"ip\":\"10.0.0.{}\",\"event\":\"e{}\",\"decision\":\"d{}\",\"rule\":\"r\",\"alert\":{{\"severity\":{}}},\"session\":{{\"user\":\"u{}\"}},\"error\":{},\"interval\":{i}}}",
+                1_700_000_000 + i,
+                i % 7,
+                i % 5,
+                i % 2,
+                i % 3,
+                i % 4,
+                if i % 3 == 0 { "{\"code\":5}" } else { "null" }
+            )
+        }),
+    ));
+    let (_made, out) = made(&file(
+        "blanks.csv",
+        format!("time, user, ip\n{}", rows(&|i| format!("2024-03-01T00:00:{:02}Z, u{}, 10.0.0.{}", i % 60, i % 4, i % 9))),
+    ));
+    assert!(out.contains("by ip, by user"), "{out}");
+
     let empty = file("empty.log", String::new());
     let (code, _, err) = init(&folder.path().join("x"), &[&empty]);
     assert!(code == Some(1) && err.contains("is empty") && !folder.path().join("x").exists(), "{code:?} {err}");

@@ -28,6 +28,43 @@ fn rows(root: &Path) -> String {
     std::fs::read_to_string(root.join("out.ndjson")).expect("written")
 }
 
+/// A log that is written to all the time is read on with each run, also where others follow it; not where its last line was half written.
+#[test]
+fn lines_that_are_added_to_the_last_file_are_read_on() {
+    let folder = project(PIPELINE);
+    let root = folder.path();
+    for lines in [30, 30, 70, 150] {
+        write(root, "in-1.ndjson", &log(0, lines));
+        let (code, summary, err) = run(root, &[], &[]);
+        assert_eq!((code, &summary["received"]), (Some(0), &lines.into()), "{err}");
+    }
+    write(root, "in-1.ndjson", &log(0, 160));
+    write(root, "in-2.ndjson", &log(160, 10));
+    let (code, summary, err) = run(root, &[], &[]);
+    assert_eq!((code, &summary["received"]), (Some(0), &170.into()), "{err}");
+    assert_eq!(rows(root), uninterrupted(&[("in-1.ndjson", log(0, 160)), ("in-2.ndjson", log(160, 10))]));
+    // Also from its beginning.
+    write(root, "in-2.ndjson", &log(160, 20));
+    write(root, "pipelines/web.yaml", &PIPELINE.replace("within: 1h", "within: 2h"));
+    let (code, summary, err) = run(root, &["--rebuild"], &[]);
+    assert_eq!((code, &summary["received"]), (Some(0), &180.into()), "{err}");
+
+    // One that is not the last any more; one whose last line was not whole.
+    write(root, "in-1.ndjson", &log(0, 161));
+    let (code, _, err) = run(root, &[], &[]);
+    assert!(code == Some(6) && err.contains("has grown since it was read"), "{err}");
+    write(root, "in-1.ndjson", &log(0, 160));
+    write(root, "in-3.ndjson", log(180, 5).trim_end());
+    assert_eq!(run(root, &[], &[]).1["received"], 185);
+    write(root, "in-3.ndjson", &log(180, 6));
+    let (code, _, err) = run(root, &[], &[]);
+    assert!(code == Some(6) && err.contains("the last of which was whole"), "{err}");
+    // One whose beginning is another.
+    write(root, "in-3.ndjson", log(180, 5).trim_end());
+    write(root, "in-2.ndjson", &log(161, 30));
+    assert_eq!(run(root, &[], &[]).0, Some(6));
+}
+
 /// What one run over all of it writes.
 fn uninterrupted(logs: &[(&str, String)]) -> String {
     let folder = project(PIPELINE);
@@ -100,7 +137,7 @@ fn what_has_changed_is_refused_and_named() {
         assert_eq!(run(folder.path(), &["--fresh"], &[]).0, Some(0), "{named}: anew");
     };
     changed(&|root| write(root, "in-1.ndjson", &log(0, 100).replacen("10.0.0.1", "10.0.0.9", 1)), "`in-1.ndjson` has changed");
-    changed(&|root| write(root, "in-1.ndjson", &log(0, 101)), "`in-1.ndjson` has grown");
+    changed(&|root| write(root, "in-1.ndjson", &format!("{}x", log(1, 100))), "`in-1.ndjson` has changed");
     changed(&|root| write(root, "pipelines/web.yaml", &PIPELINE.replace("within: 1h", "within: 2h")), "`features[0]`");
     changed(&|root| write(root, "pipelines/web.yaml", &PIPELINE.replace("time: t }", "time: t, lateness: 1s }")), "`event`");
     changed(&|root| write(root, "out.ndjson", ""), "out.ndjson");

@@ -27,6 +27,9 @@ pub struct ReadFile {
     /// Of the bytes read, after decompression.
     #[serde(flatten)]
     pub mark: Mark,
+    /// How many bytes these are, if more may follow: lines of a plain file, the last of them whole.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lines: Option<u64>,
 }
 
 /// The file that is being read.

@@ -3,7 +3,7 @@
 
 use super::digest::{BLOCK_BYTES, Digest, Mark};
 use super::named;
-use super::place::{At, Place, ReadFile, Reading, Seen, changed, find};
+use super::place::{At, Place, ReadFile, Reading, Seen, There, changed, find};
 use crate::sources::compression::Decompressed;
 use crate::sources::{Compression, NewFraming};
 use arrow_buffer::Buffer;
@@ -62,6 +62,29 @@ impl FileReader {
         Ok(Some(Open::new(next, Decompressed::of_file(file, self.compression, framing.packing()), framing)))
     }
 
+    /// The file that was read last, if lines have been added to it since: it is read on, before any other.
+    fn grown(place: &Place, there: &There) -> Option<(usize, Reading)> {
+        let (last, then) = place.read.iter().enumerate().next_back().filter(|_| place.reading.is_none())?;
+        let (_, now) = there.read.iter().find(|(i, _)| *i == last)?;
+        let position = then.lines.filter(|_| then.seen.bytes < now.seen.bytes)?;
+        Some((last, Reading { file: then.clone(), position, at: At::Record }))
+    }
+
+    /// The first bytes of a file are those that were read.
+    fn check_beginning(then: &Reading, file: &Listed) -> Result<()> {
+        let mut digest = Digest::from_blocks(Mark::default());
+        let mut input = open(&file.path)?.take(then.position);
+        let mut bytes = vec![0; CHUNK_BYTES_MAX];
+        loop {
+            match input.read(&mut bytes).doing(|| named("reading", &file.path))? {
+                0 => break,
+                n => digest.add(&bytes[..n]),
+            }
+        }
+        let is_same = digest.mark() == then.file.mark;
+        if is_same { Ok(()) } else { Err(changed(format!("`{}` has changed since it was read", then.file.name))) }
+    }
+
     /// A file that was read to its end is what it was then.
     fn check_read(&self, then: &ReadFile, file: &Listed) -> Result<()> {
         if then.seen == file.seen {
@@ -69,7 +92,7 @@ impl FileReader {
         }
         if then.seen.bytes < file.seen.bytes {
             return Err(changed(format!(
-                "`{}` has grown since it was read: {} bytes then, {} now",
+                "`{}` has grown since it was read, and cannot be read on (only the last file of a log can, plain lines, the last of which was whole): {} bytes then, {} now",
                 then.name,
                 then.seen.bytes.unwrap_or(0),
                 file.seen.bytes.unwrap_or(0)
@@ -119,7 +142,14 @@ impl Source for FileReader {
             // A pipe: what was read from it before is gone.
             return Ok(());
         }
-        let there = find(&place, std::mem::take(&mut self.files).into())?;
+        let mut there = find(&place, std::mem::take(&mut self.files).into())?;
+        let mut place = place;
+        if let Some((last, reading)) = FileReader::grown(&place, &there) {
+            place.read.truncate(last);
+            place.reading = Some(reading);
+            let file = there.read.iter().position(|(i, _)| *i == last).map(|at| there.read.swap_remove(at).1);
+            there.rest.splice(0..0, file);
+        }
         for (i, file) in &there.read {
             self.check_read(&place.read[*i], file)?;
             self.bytes_done += file.seen.bytes.unwrap_or(0);
@@ -145,8 +175,12 @@ impl Source for FileReader {
         if let Some((_, file)) = missing {
             return Err(changed(format!("`{}` is gone, which had been read", file.name)));
         }
+        let grown = FileReader::grown(&place, &there);
         for (i, file) in &there.read {
-            self.check_read(&place.read[*i], file)?;
+            match &grown {
+                Some((last, reading)) if last == i => FileReader::check_beginning(reading, file)?,
+                _ => self.check_read(&place.read[*i], file)?,
+            }
         }
         let read = there.read.drain(..).map(|(_, file)| file);
         self.files = read.chain(there.rest).collect();
@@ -190,6 +224,8 @@ struct Open {
     at_end: bool,
     /// Why the file ends before its end.
     corrupt: Option<String>,
+    /// What has been taken ends with a line's end.
+    ends_line: bool,
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -225,6 +261,7 @@ impl Open {
             position: 0,
             at_end: false,
             corrupt: None,
+            ends_line: false,
         }
     }
 
@@ -385,6 +422,7 @@ impl Open {
         }
         self.searched = 0;
         self.position += n as u64;
+        self.ends_line = taken.last().map_or(self.ends_line, |byte| *byte == b'\n');
         self.digest.add(&taken);
         taken
     }
@@ -461,7 +499,10 @@ impl Open {
     }
 
     fn as_read(&self, seen: Seen) -> ReadFile {
-        ReadFile { name: self.file.name.to_string(), seen, mark: self.digest.mark() }
+        let is_lines = self.framing.last_byte() == Some(b'\n') && self.framing.packing().is_none();
+        let goes_on = is_lines && !self.pipe && self.input.format == Compression::None && self.state == State::Records;
+        let lines = (goes_on && self.ends_line && self.buffer.is_empty()).then_some(self.position);
+        ReadFile { name: self.file.name.to_string(), seen, mark: self.digest.mark(), lines }
     }
 
     fn bytes_read(&self) -> u64 {

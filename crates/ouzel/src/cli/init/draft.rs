@@ -85,7 +85,7 @@ impl Draft {
                 let name = order.name.clone();
                 self.select.push((
                     "at".into(),
-                    format!("to_timestamp_micros(cast({} as bigint) * 1000000)", quoted(&name)),
+                    format!("to_timestamp_micros(try_cast({} as bigint) * 1000000)", path_sql(&order.path.0)),
                     "timestamp",
                 ));
                 self.notes.push(format!("no field holds a time: `{name}` gives the order, as a second each; say what is the time with `select: {{ at: .. }}`"));
@@ -176,7 +176,7 @@ impl Draft {
             }
             for kind in kinds.iter().chain(actors.iter().filter(|other| *other != actor)).take(KINDS_MAX) {
                 measures.push(Measure {
-                    name: format!("{}_{}_1h", plain(actor), plural(&plain(kind))),
+                    name: format!("{}_different_{}_1h", plain(actor), plural(&plain(kind))),
                     definition: format!("{{ distinct: {}, within: 1h }}", sql_of(kind)),
                     says: format!("different {} in an hour", plural(&plain(kind))),
                     much: None,
@@ -215,7 +215,9 @@ impl Draft {
     pub fn pipeline(&self, trial: bool) -> String {
         let mut out = String::new();
         let o = &mut out;
-        let names: Vec<&str> = self.files.iter().filter_map(|file| Path::new(file).file_name()?.to_str()).collect();
+        let plain = |name: &str| name.chars().map(|c| if c.is_control() { ' ' } else { c }).collect::<String>();
+        let names: Vec<String> =
+            self.files.iter().filter_map(|file| Some(plain(Path::new(file).file_name()?.to_str()?))).collect();
         let _ = writeln!(o, "# yaml-language-server: $schema=../.ouzel/schema/pipeline.json\n#");
         let _ = writeln!(
             o,
@@ -421,21 +423,14 @@ fn plain(name: &str) -> String {
     name.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '_' }).collect()
 }
 
-/// A name in SQL.
+/// A name in SQL. Always in quotes: which words it keeps for itself nobody remembers.
 pub fn quoted(name: &str) -> String {
-    let is_plain = name.starts_with(|c: char| c.is_ascii_lowercase() || c == '_')
-        && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
-    let reserved = [
-        "user", "order", "group", "end", "case", "when", "from", "to", "select", "table", "all", "and", "or", "not", "in", "is",
-        "as", "by", "on", "true", "false", "null",
-    ];
-    if is_plain && !reserved.contains(&name) { name.to_string() } else { format!("\"{}\"", name.replace('"', "\"\"")) }
+    format!("\"{}\"", name.replace('"', "\"\""))
 }
 
 /// A column as an expression in YAML.
 fn sql_of(name: &str) -> String {
-    let sql = quoted(name);
-    if sql == name { sql } else { yaml_text(&sql) }
+    yaml_text(&quoted(name))
 }
 
 fn path_sql(steps: &[Step]) -> String {
@@ -462,6 +457,8 @@ fn yaml_name(name: &str) -> String {
 }
 
 fn yaml_text(text: &str) -> String {
+    // A variable it is not.
+    let text = &text.replace("${", "$${");
     match text.contains(['\\', '\n', '\t']) {
         // In single quotes a backslash is one.
         true if !text.contains(['\n', '\t']) => format!("'{}'", text.replace('\'', "''")),

@@ -37,7 +37,13 @@ pub fn make(dir: &Path, files: &[PathBuf]) -> Result<String> {
     let mut drafts: Vec<Draft> = Vec::new();
     for (found, files) in groups {
         let mut pipeline = plain(&stem(&files[0]));
-        while drafts.iter().any(|draft| draft.name == pipeline) {
+        let is_taken = |name: &str| {
+            let clashes = |draft: &Draft| {
+                draft.name == name || format!("{}_alerts", draft.name) == name || format!("{name}_alerts") == draft.name
+            };
+            drafts.iter().any(clashes)
+        };
+        while is_taken(&pipeline) {
             pipeline.push_str("_2");
         }
         let year = needs_year(&found).then(|| year_of(&files[0]));
