@@ -2,6 +2,7 @@
 
 pub mod alerts;
 pub mod decision;
+pub mod evaluation;
 pub mod expressions;
 pub mod features;
 pub mod partition;

@@ -15,12 +15,14 @@ mod table;
 mod take;
 #[cfg(test)]
 mod testing;
+mod texts;
 mod user_agent;
 
 pub use domain::DomainLookup;
 pub use lookalike::LookalikeLookup;
 pub use ranges::RangesLookup;
 pub use table::{OnDuplicate, TableLookup};
+pub use texts::Texts;
 pub use user_agent::UserAgentLookup;
 
 use crate::sources::{Compression, Decompressed};

@@ -1,6 +1,7 @@
 //! Commands. Each in a file of its own.
 
 mod aside;
+mod evaluate;
 mod exit;
 mod explain;
 mod generate;
@@ -70,6 +71,8 @@ enum Command {
     WhyNot(explain::WhyNotArgs),
     /// What stands out in what was written: decisions by rule, alerts by entity, the course of time.
     Top(top::Args),
+    /// How well a score tells what labels say: AUC, precision, recall at low false-positive rates, with intervals.
+    Evaluate(evaluate::Args),
     /// SQL over everything that the project has written.
     Query(query::Args),
     /// Run the project's specs: `specs/*.md`.
@@ -100,6 +103,7 @@ pub fn main() -> ExitCode {
         Command::Explain(args) => explain::run(&cli.project, args, cli.format),
         Command::WhyNot(args) => explain::why_not(&cli.project, args, cli.format),
         Command::Top(args) => top::run(&cli.project, args, cli.format),
+        Command::Evaluate(args) => evaluate::run(&cli.project, args, cli.format),
         Command::Query(args) => query::run(&cli.project, args, cli.format),
         Command::Test(args) => test::run(&cli.project, args, cli.format),
         Command::Generate(args) => generate::run(args),

@@ -145,3 +145,41 @@ fn a_run_serves_metrics() {
     assert!(text.contains("ouzel_limit{name=\"journal_bytes\"} 1073741824"), "{text}");
     assert!(missing.starts_with("HTTP/1.1 404"), "{missing}");
 }
+
+#[test]
+fn a_score_is_judged_by_labels() {
+    let folder = made();
+    let root = folder.path();
+    // hits are 1 to 6, in the order of paths.
+    write(root, "labels.csv", "path,label\n/p0,good\n/p1,good\n/p2,bad\n/p3,good\n/p4,bad\n/p9,bad\n");
+    let labels = root.join("labels.csv").display().to_string();
+    let call_with = |more: &[&str]| {
+        let args = ["evaluate", "--table", "hits", "--labels", &labels, "--key", "path", "--rates", "0,0.4"];
+        call(root, &args.iter().chain(more).copied().collect::<Vec<_>>())
+    };
+    let (code, out, err) = call_with(&["--score", "hits", "--baseline", "-hits", "--positive", "bad", "--format", "json"]);
+    assert_eq!(code, Some(0), "{err}");
+    let about: Value = serde_json::from_str(&out).expect("JSON");
+    // /p4 is above all good ones, /p2 above two of three.
+    assert!((about["figures"]["auc"].as_f64().unwrap_or(0.0) - 5.0 / 6.0).abs() < 1e-12, "{out}");
+    assert_eq!((&about["rates"][0]["recall"], &about["rates"][1]["recall"]), (&0.5.into(), &1.0.into()), "{out}");
+    assert_eq!((&about["labels_of_unknown_keys"], &about["keys_without_label"]), (&1.into(), &1.into()));
+    let picture = root.join("curves.svg");
+    let (code, out, _) =
+        call_with(&["--score", "hits", "--positive", "bad", "--svg", &picture.display().to_string(), "--thresholds", "5"]);
+    assert!(
+        code == Some(0)
+            && out.contains("AUC               0.8333")
+            && out.contains("1 label of keys that the table does not have"),
+        "{out}"
+    );
+    assert!(std::fs::read_to_string(picture).expect("drawn").contains("<polyline"));
+
+    let (code, _, err) = call_with(&["--score", "hits", "--positive", "worse"]);
+    assert!(code == Some(3) && err.contains("no label is `worse`: they are bad, good"), "{err}");
+    let (code, _, err) = call_with(&["--score", "hits", "--positive", "bad", "good"]);
+    assert!(code == Some(1) && err.contains("nothing to tell apart"), "{code:?} {err}");
+    write(root, "labels.csv", "path,label\n/p0,good\n/p0,bad\n");
+    let (code, _, err) = call_with(&["--score", "hits", "--positive", "bad"]);
+    assert!(code == Some(1) && err.contains("line 3: `/p0` is `bad` here and `good` before"), "{code:?} {err}");
+}
