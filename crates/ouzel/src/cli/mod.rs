@@ -72,7 +72,7 @@ enum Command {
     /// What stands out in what was written: decisions by rule, alerts by entity, the course of time.
     Top(top::Args),
     /// How well a score tells what labels say: AUC, precision, recall at low false-positive rates, with intervals.
-    Evaluate(evaluate::Args),
+    Evaluate(Box<evaluate::Args>),
     /// SQL over everything that the project has written.
     Query(query::Args),
     /// Run the project's specs: `specs/*.md`.
