@@ -89,7 +89,8 @@ fn kind_of(name: &str, values: &StringViewArray, filled: usize) -> FieldType {
     if fits(&FieldType::Float) {
         return if is_time_name(name) && all(&in_this_era) { FieldType::Timestamp } else { FieldType::Float };
     }
-    if all(&|v| v.starts_with(['[', '{'])) && fits(&FieldType::Json) {
+    // A list here and a bare value there are JSON, too; a text is none.
+    if values.iter().flatten().any(|v| v.starts_with(['[', '{'])) && fits(&FieldType::Json) {
         return FieldType::Json;
     }
     // A bare number is a time only if the name says so.

@@ -11,13 +11,15 @@ pub use columns::{Column, Role};
 
 use crate::codecs::CodecConfig;
 use crate::sources::{Compression, Decompressed};
-use arrow_array::StringViewArray;
 use arrow_array::cast::AsArray;
+use arrow_array::types::TimestampMicrosecondType;
+use arrow_array::{ArrayRef, StringViewArray};
 use ouzel_core::error::ResultExt;
 use ouzel_core::{Chunk, Error, FieldType, Kind, Origin, Path, Result, Wanted};
 use serde_json::Value;
 use std::fs::File;
 use std::path::Path as FilePath;
+use std::sync::Arc;
 
 /// How much of a file is looked at, decompressed.
 const SAMPLE_BYTES: usize = 2 << 20;
@@ -140,8 +142,13 @@ fn tried(sample: &[u8], guess: Guess) -> Result<Option<Found>> {
     let rows = decoded.rows.min(RECORDS_MAX);
     let mut columns = Vec::new();
     for ((name, path, kind), column) in fields.into_iter().zip(&decoded.columns) {
-        let values = arrow_cast::cast(&column.values.slice(0, rows), &arrow_schema::DataType::Utf8View)
-            .unwrap_or_else(|_| std::sync::Arc::new(StringViewArray::new_null(rows)));
+        let values: ArrayRef = match column.values.as_primitive_opt::<TimestampMicrosecondType>() {
+            // Without its zone, which is UTC: not every build can write those with one.
+            Some(times) => Arc::new(times.clone().with_timezone_opt(None::<Arc<str>>)),
+            None => column.values.clone(),
+        };
+        let values = arrow_cast::cast(&values.slice(0, rows), &arrow_schema::DataType::Utf8View)
+            .unwrap_or_else(|_| Arc::new(StringViewArray::new_null(rows)));
         columns.push(Column::new(name, path, kind, values.as_string_view()));
     }
     Ok(Some(Found {

@@ -52,10 +52,11 @@ fn an_access_log_in_a_format_of_its_own() {
 fn json_with_leaves_and_odd_names() {
     let log = many(|i| {
         format!(
-            "{{\"@timestamp\": \"2024-03-01T00:00:{:02}Z\", \"event\": {{\"id\": \"e{i}\"}}, \"user\": {{\"name\": \"u{}\"}}, \"srcIp\": \"10.0.0.{}\", \"ok\": true, \"tags\": [1]}}",
+            "{{\"@timestamp\": \"2024-03-01T00:00:{:02}Z\", \"event\": {{\"id\": \"e{i}\"}}, \"user\": {{\"name\": \"u{}\"}}, \"srcIp\": \"10.0.0.{}\", \"ok\": true, \"tags\": {}}}",
             i % 60,
             i % 3,
-            i % 5
+            i % 5,
+            if i % 9 == 0 { "17" } else { "[1]" }
         )
     });
     let found = found(&log);
