@@ -16,6 +16,7 @@ use object_store::aws::{AmazonS3, AmazonS3Builder};
 use object_store::path::Path as Key;
 use object_store::{BackoffConfig, ClientOptions, ObjectStore, ObjectStoreExt, PutMode, PutPayload, RetryConfig, WriteMultipart};
 use ouzel_connect::sinks::sync_folder;
+use ouzel_core::clock::Stopwatch;
 use ouzel_core::error::ResultExt;
 use ouzel_core::{Error, Kind, Result};
 use std::collections::{BTreeMap, HashSet};
@@ -143,16 +144,27 @@ impl Mirror {
 
     /// Creates an object. False if there is another of that name.
     fn create(&self, name: &str, bytes: &[u8]) -> Result<bool> {
-        let (key, payload) = (self.key(name), PutPayload::from(bytes.to_vec()));
-        match self.runtime.block_on(self.store.put_opts(&key, payload, PutMode::Create.into())) {
-            Ok(_) => Ok(true),
-            // It may be there by a try whose answer was lost.
-            Err(e) => match self.read(name)? {
-                Some(found) => Ok(found == bytes),
+        let key = self.key(name);
+        let waited = Stopwatch::start();
+        loop {
+            let payload = PutPayload::from(bytes.to_vec());
+            let e = match self.runtime.block_on(self.store.put_opts(&key, payload, PutMode::Create.into())) {
+                Ok(_) => return Ok(true),
+                Err(e) => e,
+            };
+            match self.read(name)? {
+                // It may be there by a try whose answer was lost.
+                Some(found) => return Ok(found == bytes),
                 // It was there, and was removed since by those who came after.
-                None if is_there(&e) => Ok(false),
-                None => Err(self.unavailable(&format!("creating `{name}` in"), &e)),
-            },
+                None if is_there(&e) => return Ok(false),
+                None => {}
+            }
+            // A request that creates is not tried again by the client when it had no answer in time; that it has created nothing, we have seen.
+            let told = self.unavailable(&format!("creating `{name}` in"), &e);
+            if told.kind == Kind::Config || waited.seconds() > PATIENCE.as_secs_f64() {
+                return Err(told);
+            }
+            std::thread::sleep(Duration::from_millis(100));
         }
     }
 
