@@ -121,22 +121,28 @@ impl Problem {
     }
     /// Hints at the nearest of the names that would have been right.
     pub fn did_you_mean<'a>(&mut self, given: &str, names: impl IntoIterator<Item = &'a str>) -> &mut Problem {
-        let names: Vec<&str> = names.into_iter().collect();
-        let best = names
-            .iter()
-            .map(|name| (strsim::damerau_levenshtein(given, name), *name))
-            .filter(|(distance, name)| *distance <= 1 + name.len().min(given.len()) / 4)
-            .min();
-        match best {
-            Some((_, name)) => self.hint(format!("did you mean `{name}`?")),
-            None if names.is_empty() => self,
-            None => {
-                let shown: Vec<String> = names.iter().take(24).map(|n| format!("`{n}`")).collect();
-                let more = if names.len() > 24 { ", ..." } else { "" };
-                self.hint(format!("known are {}{more}", shown.join(", ")))
-            }
+        match did_you_mean(given, names) {
+            Some(hint) => self.hint(hint),
+            None => self,
         }
     }
+}
+
+/// The name that was meant, if one is near in whatever case; else those there are. `None`: there are none.
+pub fn did_you_mean<'a>(given: &str, names: impl IntoIterator<Item = &'a str>) -> Option<String> {
+    let names: Vec<&str> = names.into_iter().collect();
+    let lower = given.to_lowercase();
+    let best = names
+        .iter()
+        .map(|name| (strsim::damerau_levenshtein(&lower, &name.to_lowercase()), *name))
+        .filter(|(distance, name)| *distance <= 1 + name.len().min(given.len()) / 4)
+        .min();
+    if let Some((_, name)) = best {
+        return Some(format!("did you mean `{name}`?"));
+    }
+    let shown: Vec<String> = names.iter().take(24).map(|n| format!("`{n}`")).collect();
+    let more = if names.len() > 24 { ", ..." } else { "" };
+    (!names.is_empty()).then(|| format!("known are {}{more}", shown.join(", ")))
 }
 
 #[cfg(test)]

@@ -9,8 +9,8 @@ pub use text::{Paint, Tone};
 use crate::plan::Plan;
 use arrow_array::{ArrayRef, RecordBatch, new_null_array};
 use arrow_schema::Schema;
-use ouzel_connect::sinks::NdjsonEncoder;
-use ouzel_core::{Encode, Encoded, Error, Result};
+use ouzel_connect::sinks::objects;
+use ouzel_core::{Error, Result};
 use ouzel_detect::expressions::{Planner, conjuncts, summands};
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -21,6 +21,8 @@ use std::sync::Arc;
 pub struct Explanation {
     pub id: String,
     pub pipeline: String,
+    /// Where its row was found.
+    pub found_in: String,
     /// The record as it came, where it was kept.
     pub raw: Option<String>,
     /// Definitions that made the row, if they are not those of now: what is said of terms and rules is of those of now.
@@ -91,9 +93,10 @@ impl Rule {
     }
 }
 
-/// Explains a row: one row of all columns of the pipeline, by name; those that are missing are null.
-pub fn explain(plan: &Plan, row: &RecordBatch) -> Result<Explanation> {
-    let row = Row::new(plan, row)?;
+/// Explains a row that was found. Columns of the pipeline that it does not have are null.
+pub fn explain(found: &Found) -> Result<Explanation> {
+    let plan = &found.plan;
+    let row = Row::new(plan, &found.row)?;
     let named = |position: usize| plan.columns.field(position).name().as_str();
     let text = |name: &str| row.value(name).as_str().map(str::to_string);
     let reasons = row.value("_reasons").as_array().cloned().unwrap_or_default();
@@ -122,8 +125,7 @@ pub fn explain(plan: &Plan, row: &RecordBatch) -> Result<Explanation> {
     });
     let mut scores = Vec::new();
     for (name, sql) in &plan.written.scores {
-        let terms = summands(sql).unwrap_or_default();
-        let terms = if terms.len() > 1 || terms.first().is_some_and(|term| term != sql) { terms } else { vec![sql.clone()] };
+        let terms = summands(sql).unwrap_or_else(|_| vec![sql.clone()]);
         let terms = terms.iter().map(|term| row.part(term)).collect::<Result<Vec<_>>>()?;
         scores.push(Score { name: name.clone(), value: row.value(name), sql: sql.clone(), terms });
     }
@@ -141,6 +143,7 @@ pub fn explain(plan: &Plan, row: &RecordBatch) -> Result<Explanation> {
     Ok(Explanation {
         id: text("_id").unwrap_or_default(),
         pipeline: plan.name.clone(),
+        found_in: found.place.clone(),
         raw: text("_raw"),
         other_version: made_by.filter(|version| version.split('-').next() != Some(plan.version.as_str())),
         late: row.value("_late") == Value::Bool(true),
@@ -173,10 +176,7 @@ impl Row {
         }
         let schema = Arc::new(Schema::clone(&plan.columns));
         let batch = RecordBatch::try_new(schema.clone(), columns.clone()).map_err(|e| Error::internal(e.to_string()))?;
-        let Encoded::Bytes { data, .. } = NdjsonEncoder::new(&schema).encode(&batch)? else {
-            return Err(Error::internal("rows of JSON are bytes"));
-        };
-        let values = serde_json::from_slice(&data).map_err(|e| Error::internal(e.to_string()))?;
+        let values = objects(&batch)?.pop().unwrap_or_default();
         Ok(Row { planner: Planner::new(schema)?, columns, values })
     }
 
@@ -196,11 +196,7 @@ impl Row {
             Some(failed) => Value::String(failed.reason.clone()),
             None => {
                 let batch = RecordBatch::try_from_iter([("value", values)]).map_err(|e| Error::internal(e.to_string()))?;
-                let Encoded::Bytes { data, .. } = NdjsonEncoder::new(&batch.schema()).encode(&batch)? else {
-                    return Err(Error::internal("rows of JSON are bytes"));
-                };
-                let object: Value = serde_json::from_slice(&data).map_err(|e| Error::internal(e.to_string()))?;
-                object["value"].clone()
+                objects(&batch)?.pop().and_then(|mut object| object.remove("value")).unwrap_or_default()
             }
         };
         let reads = expression.reads.iter().map(|name| (name.clone(), self.value(name))).collect();

@@ -16,6 +16,9 @@ pub struct Texts {
 impl Texts {
     /// [`Kind::Data`]: a line has other cells than the header, or a quote is not closed.
     pub fn read(path: &Path) -> Result<Texts> {
+        if !path.is_file() {
+            return Err(Error::config(format!("there is no file `{}`", path.display())));
+        }
         let text = read_file(&|_| path.to_path_buf(), "")?;
         let mut lines = Lines::new(&text, b',');
         let mut cells: Vec<Cow<'_, [u8]>> = Vec::new();

@@ -165,3 +165,19 @@ fn who_was_taken_over_writes_into_nothing() {
         }
     }
 }
+
+/// One that takes over is itself put to sleep and taken over, when it is about to put its copy in place.
+#[test]
+fn who_is_taken_over_while_it_takes_over_replaces_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let position = write(folder.path(), "a.csv", None, &[rows(0)]);
+    let open = || config("path: a.csv").0.open(folder.path(), rows(0).schema(), Some(&position), true).unwrap();
+    let mut sleeper = open();
+    let mut successor = open();
+    successor.begin().unwrap();
+    let block = successor.encoder().unwrap().encode(&rows(2)).unwrap();
+    successor.write(block, 0).unwrap();
+    let theirs = fs::read(folder.path().join("a.csv")).unwrap();
+    assert_eq!(sleeper.begin().err().map(|e| e.kind), Some(Kind::Conflict));
+    assert_eq!(fs::read(folder.path().join("a.csv")).unwrap(), theirs);
+}

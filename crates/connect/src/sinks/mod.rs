@@ -16,7 +16,7 @@ pub mod webhook;
 
 pub use csv::CsvEncoder;
 pub use file::FileSink;
-pub use ndjson::NdjsonEncoder;
+pub use ndjson::{NdjsonEncoder, objects};
 pub use parquet_file::ParquetFile;
 pub use postgres::PostgresSink;
 pub use stdout::StdoutSink;

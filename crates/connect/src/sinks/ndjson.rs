@@ -3,7 +3,8 @@
 use super::cells::{Cells, Prefix};
 use arrow_array::RecordBatch;
 use arrow_schema::Schema;
-use ouzel_core::{Encode, Encoded, Result};
+use ouzel_core::{Encode, Encoded, Error, Result};
+use serde_json::{Map, Value};
 
 /// Writes nulls as `null`, timestamps as RFC 3339 with microseconds, finite numbers in the shortest form that reads
 /// back as the same number (`1.0`, `0.1`, `1e16`), others as `null`.
@@ -17,6 +18,15 @@ impl NdjsonEncoder {
         let prefixes = schema.fields().iter().enumerate().map(|(i, field)| Prefix::new(i, field.name())).collect();
         NdjsonEncoder { prefixes, row_bytes: 0 }
     }
+}
+
+/// Rows as JSON objects, for who looks at a few of them.
+pub fn objects(rows: &RecordBatch) -> Result<Vec<Map<String, Value>>> {
+    let Encoded::Bytes { data, .. } = NdjsonEncoder::new(&rows.schema()).encode(rows)? else {
+        return Err(Error::internal("rows of JSON are bytes"));
+    };
+    let lines = data.split(|b| *b == b'\n').filter(|line| !line.is_empty());
+    lines.map(|line| serde_json::from_slice(line).map_err(|e| Error::internal(e.to_string()))).collect()
 }
 
 impl Encode for NdjsonEncoder {

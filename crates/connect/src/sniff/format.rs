@@ -21,6 +21,16 @@ pub fn check(sample: &[u8]) -> Result<()> {
             return is("is text in UTF-16: convert it first, for example with `iconv -f UTF-16 -t UTF-8`");
         }
         [b'P', b'K', 3, 4, ..] => return is("is a zip archive: unpack it and name the files in it"),
+        [b'P', b'A', b'R', b'1', ..] => {
+            return is(
+                "is a Parquet file, which `init` does not look into yet: write a pipeline with `codec: parquet` and its `fields`",
+            );
+        }
+        [b'O', b'b', b'j', 1, ..] => {
+            return is(
+                "is an Avro file, which `init` does not look into yet: write a pipeline with `codec: avro` and its `fields`",
+            );
+        }
         [b'S', b'Q', b'L', b'i', b't', b'e', ..] => return is("is an SQLite database: export its tables as CSV"),
         [0x7f, b'E', b'L', b'F', ..] => return is("is a program"),
         [0xd4, 0xc3, 0xb2, 0xa1, ..] | [0x0a, 0x0d, 0x0d, 0x0a, ..] => {
@@ -47,8 +57,8 @@ pub fn unknown(sample: &[u8]) -> Error {
     let line =
         lines(sample).next().map(|line| String::from_utf8_lossy(line).chars().take(120).collect::<String>()).unwrap_or_default();
     let message = format!(
-        "is in no format that is known here; its first line is\n    {line}\nsay how its lines are made with a codec `access_log: {{ format: .. }}`, or turn \
-         them into JSON or CSV"
+        "is in no format that is known here; its first line is\n    {line}\nsay how its lines are made with `codec: {{ pattern: {{ pattern: '^(?<time>\\S+) (?<rest>.*)$' }} }}`, see \
+         docs/reference.md"
     );
     Error::new(Kind::Data, message)
 }
@@ -67,6 +77,10 @@ pub fn guesses(sample: &[u8]) -> Vec<Guess> {
     if first.trim_ascii_start().starts_with(b"{") {
         guesses.extend(json(sample));
     }
+    if first.trim_ascii_start().starts_with(b"[") {
+        guesses.extend(array(sample));
+    }
+    guesses.extend(mail(sample));
     if has_syslog_head(first) {
         guesses.push(syslog(sample));
     }
@@ -108,14 +122,47 @@ fn syslog(sample: &[u8]) -> Guess {
     Guess { codec, what: "syslog".into(), fields: Vec::new(), notes: Vec::new() }
 }
 
-/// Records of JSON: every leaf is a field, by its path.
+/// Records of JSON, one a line.
 fn json(sample: &[u8]) -> Option<Guess> {
+    let records = lines(sample).take(LINES).filter_map(|line| serde_json::from_slice(line).ok());
+    of_records(records, json!({ "json": {} }), "JSON, a record a line")
+}
+
+/// Records of JSON that are the elements of one array.
+fn array(sample: &[u8]) -> Option<Guess> {
+    let mut rest = sample.trim_ascii_start().strip_prefix(b"[")?;
+    let mut records = Vec::new();
+    while records.len() < LINES {
+        let mut elements = serde_json::Deserializer::from_slice(rest).into_iter::<Value>();
+        // The sample may end in the midst of one.
+        let Some(Ok(element)) = elements.next() else { break };
+        records.push(element);
+        let Some(next) = rest[elements.byte_offset()..].trim_ascii_start().strip_prefix(b",") else { break };
+        rest = next;
+    }
+    of_records(records.into_iter(), json!({ "json": { "records": "array" } }), "JSON, an array of records")
+}
+
+/// Headers as mails have them, from the first line on.
+fn mail(sample: &[u8]) -> Option<Guess> {
+    let is_mbox = sample.starts_with(b"From ");
+    let headers = lines(sample).skip(usize::from(is_mbox)).take(40);
+    let names = headers.filter_map(|line| line.split(|b| *b == b':').next().map(<[u8]>::to_ascii_lowercase));
+    let known: [&[u8]; 6] = [b"from", b"to", b"subject", b"date", b"received", b"message-id"];
+    let found: HashSet<Vec<u8>> = names.filter(|name| known.contains(&name.as_slice())).collect();
+    let codec = if is_mbox { json!({ "mail": { "format": "mbox" } }) } else { json!({ "mail": {} }) };
+    let what = if is_mbox { "mails, an mbox file" } else { "a mail" };
+    (found.len() >= 3).then(|| Guess { codec, what: what.into(), fields: Vec::new(), notes: Vec::new() })
+}
+
+/// Every leaf of the records is a field, by its path.
+fn of_records(records: impl Iterator<Item = Value>, codec: Value, what: &str) -> Option<Guess> {
     let mut fields: Vec<(String, Path)> = Vec::new();
     let mut seen = HashSet::new();
-    let mut records = 0;
-    for line in lines(sample).take(LINES) {
-        let Ok(Value::Object(record)) = serde_json::from_slice::<Value>(line) else { continue };
-        records += 1;
+    let mut any = false;
+    for record in records {
+        let Value::Object(record) = record else { continue };
+        any = true;
         for (key, value) in &record {
             leaves(value, &mut vec![key.clone()], &mut |steps| {
                 if fields.len() < LEAVES_MAX && seen.insert(steps.to_vec()) {
@@ -133,8 +180,7 @@ fn json(sample: &[u8]) -> Option<Guess> {
         LEAVES_MAX.. => vec![format!("it has more fields than the {LEAVES_MAX} that are taken: name others in `select`")],
         _ => Vec::new(),
     };
-    let guess = Guess { notes, codec: json!({ "json": {} }), what: "JSON, a record a line".into(), fields };
-    (records > 0).then_some(guess)
+    any.then(|| Guess { codec, what: what.into(), fields, notes })
 }
 
 fn leaves(value: &Value, at: &mut Vec<String>, found: &mut impl FnMut(&[String])) {

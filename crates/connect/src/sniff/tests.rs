@@ -74,6 +74,28 @@ fn json_with_leaves_and_odd_names() {
 }
 
 #[test]
+fn records_in_one_document() {
+    let log = format!(
+        "[\n{}{{\"time\": \"2024-03-01T00:00:59Z\", \"user\": \"u1\"}}\n]\n",
+        many(|i| format!("  {{\"time\": \"2024-03-01T00:00:{:02}Z\",\n   \"user\": \"u{}\"}},", i % 60, i % 3))
+    );
+    let found = found(&log);
+    assert_eq!(found.codec, serde_json::json!({ "json": { "records": "array" } }));
+    assert_eq!((found.records, found.broken), (61, 0));
+    assert_eq!(found.column(Role::User).map(|c| c.distinct), Some(3));
+}
+
+#[test]
+fn mails() {
+    let mail = "Received: from a.example ([192.0.2.1]) by b.example; Tue, 1 Oct 2024 10:00:01 +0000\nFrom: Ann <ann@a.example>\nTo: bob@b.example\nDate: Tue, 1 Oct 2024 10:00:00 +0000\nSubject: hi\n\ntext\n";
+    let found = found(mail);
+    assert_eq!((found.what.as_str(), found.broken), ("a mail", 0));
+    assert!(found.column(Role::Time).is_some() && found.knows_fields());
+    let mbox = format!("From ann@a.example Tue Oct  1 10:00:00 2024\n{mail}\n").repeat(3);
+    assert_eq!(sniff(mbox.as_bytes()).expect("mails").what, "mails, an mbox file");
+}
+
+#[test]
 fn delimited_text_with_a_header_and_without() {
     let log = format!("user;seq;command;masquerade\n{}", many(|i| format!("u{};{i};c{};0", i % 3, i % 8)));
     let with = found(&log);

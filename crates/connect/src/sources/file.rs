@@ -6,6 +6,7 @@ mod place;
 mod reader;
 #[cfg(test)]
 mod tests;
+mod unchanged;
 
 pub use reader::FileReader;
 

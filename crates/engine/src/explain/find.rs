@@ -94,7 +94,9 @@ fn in_lake(project: &Project, plan: &Arc<Plan>, wanted: &Wanted<'_>) -> Result<O
         let SinkConfig::Lake(lake) = &sink.config else { continue };
         let has = |name: &str| sink.schema.index_of(name).is_ok();
         let own = wanted.output.is_none().then_some(plan.event.id).flatten().map(|id| plan.columns.field(id).name().as_str());
-        let needs: Vec<&str> = plan.written.scores.iter().map(|(name, _)| name.as_str()).chain(own).chain(["_id"]).collect();
+        let measures = plan.written.measures.iter().map(|(name, ..)| name.as_str());
+        let scores = plan.written.scores.iter().map(|(name, _)| name.as_str());
+        let needs: Vec<&str> = scores.chain(measures).chain(own).chain(["_id"]).collect();
         // A table without what the scores are made of explains nothing.
         if sink.of_alerts || !needs.into_iter().all(has) || !queries.tables().contains(&lake.table.value) {
             continue;

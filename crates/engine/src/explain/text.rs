@@ -30,6 +30,7 @@ impl Explanation {
                 let _ = writeln!(o, "no decision");
             }
         }
+        let _ = writeln!(o, "{}", paint(&format!("found in {}", self.found_in), Tone::Quiet));
         if self.late {
             let _ = writeln!(o, "{}", paint("later than the event's `lateness`: its features are null", Tone::Bad));
         }

@@ -181,4 +181,17 @@ mod tests {
             .collect();
         assert_eq!(left, ["mine"]);
     }
+
+    #[test]
+    fn who_is_taken_over_while_it_takes_over_removes_nothing() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join(Fate::Quarantined.file());
+        std::fs::write(&path, "left\n").expect("writes");
+        let mut sleeper = Journal::open(folder.path(), JournalLengths::default(), true).expect("opens");
+        let mut successor = Journal::open(folder.path(), JournalLengths::default(), true).expect("opens");
+        successor.begin().expect("begins");
+        std::fs::write(&path, "theirs\n").expect("writes");
+        assert_eq!(sleeper.begin().expect_err("is fenced off").kind, Kind::Conflict);
+        assert_eq!(std::fs::read_to_string(&path).expect("is there"), "theirs\n");
+    }
 }

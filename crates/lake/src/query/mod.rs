@@ -3,6 +3,7 @@
 
 mod catalog;
 mod checksum;
+mod errors;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -15,9 +16,10 @@ use datafusion::execution::SessionStateBuilder;
 use datafusion::execution::memory_pool::FairSpillPool;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::prelude::{SessionConfig, SessionContext};
+use errors::failed;
 use futures::StreamExt;
 use ouzel_core::error::ResultExt;
-use ouzel_core::{Error, Kind, Result};
+use ouzel_core::{Error, Result};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::runtime::Runtime;
@@ -84,14 +86,18 @@ impl Queries {
         provider.map_or_else(|_| Vec::new(), |table| table.schema().fields().iter().map(|f| f.name().clone()).collect())
     }
 
-    /// Begins a query. [`Kind::Config`]: it makes no sense.
+    /// Begins a query. [`ouzel_core::Kind::Config`]: it makes no sense.
     pub fn run(&self, sql: &str) -> Result<Rows<'_>> {
         let stream = self.runtime.block_on(async {
             let frame = self.context.sql(sql).await?;
             frame.execute_stream().await
         });
-        let stream = stream.map_err(failed)?;
+        let stream = stream.map_err(|e| self.told(e))?;
         Ok(Rows { schema: stream.schema(), runtime: &self.runtime, stream })
+    }
+
+    fn told(&self, e: DataFusionError) -> Error {
+        errors::unknown_table(&e, &self.tables()).unwrap_or_else(|| failed(e))
     }
 
     /// All rows at once: for answers that are known to be small.
@@ -111,20 +117,4 @@ impl Iterator for Rows<'_> {
     fn next(&mut self) -> Option<Result<RecordBatch>> {
         self.runtime.block_on(self.stream.next()).map(|batch| batch.map_err(failed))
     }
-}
-
-/// Errors of the query's own making are the asker's; others are told as what they are.
-fn failed(e: DataFusionError) -> Error {
-    let root = e.find_root();
-    let kind = match root {
-        DataFusionError::Plan(_) | DataFusionError::SQL(..) | DataFusionError::SchemaError(..) => Kind::Config,
-        DataFusionError::NotImplemented(_) => Kind::Config,
-        DataFusionError::IoError(_) | DataFusionError::ObjectStore(_) => Kind::Unavailable,
-        DataFusionError::External(e) => match e.downcast_ref::<Error>() {
-            Some(own) => own.kind,
-            None => Kind::Unavailable,
-        },
-        _ => Kind::Data,
-    };
-    Error::new(kind, root.strip_backtrace())
 }

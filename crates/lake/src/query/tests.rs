@@ -3,6 +3,7 @@ use crate::{Commits, LakeSink, Writer};
 use arrow_array::cast::AsArray;
 use arrow_array::types::Int64Type;
 use arrow_array::{Date32Array, Int64Array, StringViewArray};
+use ouzel_core::Kind;
 use ouzel_core::{Report, yaml};
 use std::fs;
 use std::path::PathBuf;
@@ -63,8 +64,14 @@ fn rows_come_back_with_the_values_of_their_partitions() {
     assert_eq!(sum(&queries, "select count(*) from t where text = 'row 4' and day > date '2024-01-01'"), 1);
     assert!(queries.damaged().is_empty());
     let wrong = queries.run("select nothing from t").err().expect("no such column");
-    assert_eq!(wrong.kind, Kind::Config);
-    assert!(queries.run("select 1 from nothing").err().is_some_and(|e| e.to_string().contains("nothing")));
+    assert_eq!(
+        (wrong.kind, wrong.to_string().as_str()),
+        (Kind::Config, "there is no column `nothing`: known are `n`, `text`, `day`")
+    );
+    let told = |sql: &str| queries.run(sql).err().map(|e| e.to_string()).unwrap_or_default();
+    assert_eq!(told("select TEXT from t"), "there is no column `TEXT`: did you mean `text`?");
+    assert_eq!(told("select 1 from tt"), "there is no table `tt`: did you mean `t`?");
+    assert!(told("selekt 1").starts_with("this is no SQL: Expected"), "{}", told("selekt 1"));
 }
 
 /// Whatever bit flips, in whatever file: nothing of the file is served, the rest is, and the file is named.

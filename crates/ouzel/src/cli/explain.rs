@@ -64,7 +64,7 @@ fn explanation(root: &Path, args: &Args) -> std::result::Result<Explanation, Exi
     let project = load(root)?;
     let explained = || -> Result<Explanation> {
         let found = find(root, &project, &environment, &args.id, args.replay)?;
-        explain(&found.plan, &found.row)
+        explain(&found)
     };
     explained().map_err(|e| told(&e))
 }

@@ -5,9 +5,8 @@ use super::terminal::{count, output_has_colour, paint, say};
 use super::validate::load;
 use super::{Exit, Format};
 use anstyle::AnsiColor;
-use arrow_array::RecordBatch;
-use ouzel_connect::sinks::NdjsonEncoder;
-use ouzel_core::{Encode, Encoded, Error, Result};
+use ouzel_connect::sinks::objects;
+use ouzel_core::Result;
 use ouzel_engine::Plan;
 use ouzel_engine::registry::SinkConfig;
 use ouzel_lake::Queries;
@@ -109,17 +108,9 @@ fn look(queries: &Queries, plan: &Plan, limit: usize) -> Result<Value> {
 fn rows(queries: &Queries, sql: &str) -> Result<Value> {
     let mut found = Vec::new();
     for batch in queries.all(sql)? {
-        found.extend(values(&batch)?);
+        found.extend(objects(&batch)?.into_iter().map(Value::Object));
     }
     Ok(Value::Array(found))
-}
-
-fn values(batch: &RecordBatch) -> Result<Vec<Value>> {
-    let Encoded::Bytes { data, .. } = NdjsonEncoder::new(&batch.schema()).encode(batch)? else {
-        return Err(Error::internal("rows of JSON are bytes"));
-    };
-    let lines = data.split(|b| *b == b'\n').filter(|line| !line.is_empty());
-    lines.map(|line| serde_json::from_slice(line).map_err(|e| Error::internal(e.to_string()))).collect()
 }
 
 fn text(name: &str, about: &Value) -> String {

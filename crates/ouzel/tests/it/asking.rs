@@ -78,6 +78,7 @@ fn a_decision_is_explained_from_the_lake_and_from_the_log() {
         assert_eq!(code, Some(0), "{err}");
         for says in [
             "deny by rule odd_and_busy",
+            "found in table hits",
             "implausible: 15 is not between 0 and 9",
             "hits  6  count within 1m, by ip 10.0.0.1",
             "odd = 0.55",

@@ -3,8 +3,8 @@ mod max_mind;
 
 use super::table::Range;
 use super::*;
-use crate::lookups::LookupConfig;
 use crate::lookups::columns::NO_ROW;
+use crate::lookups::testing::{self, parse};
 use arrow_array::Array;
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Float64Type, Int64Type};
@@ -15,15 +15,6 @@ use std::io::Write;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::Path;
 
-fn parse(text: &str) -> (Option<LookupConfig>, String) {
-    let mut report = Report::new();
-    let file = report.file("p.yaml", text);
-    let config: Option<LookupConfig> =
-        yaml::parse(&mut report, file, text, &|_| None).and_then(|node| yaml::decode(&mut report, &node));
-    config.as_ref().inspect(|config| config.validate(&mut report));
-    (config, report.render(|_, word| word.to_string()))
-}
-
 /// Looks up `keys` in a table of its own; each column as text, nulls as `-`.
 fn look_up(config: &str, table: &[u8], wanted: &[bool], keys: &[Option<&str>]) -> Result<Vec<String>> {
     let dir = tempfile::tempdir().expect("a directory");
@@ -31,27 +22,7 @@ fn look_up(config: &str, table: &[u8], wanted: &[bool], keys: &[Option<&str>]) -
     let (config, problems) = parse(&format!("ranges: {{ of: ip, file: t.csv, {config} }}"));
     assert_eq!(problems, "");
     let config = config.expect("no problems");
-    let mut lookup = config.open(&|name| dir.path().join(name), wanted)?.fork();
-    let keys: StringViewArray = keys.iter().copied().collect();
-    let columns = lookup.lookup(&keys)?;
-    let types = config.columns();
-    assert_eq!(columns.len(), types.len());
-    Ok(columns
-        .iter()
-        .zip(types)
-        .map(|(column, (_, kind))| {
-            assert_eq!((column.len(), column.data_type()), (keys.len(), &kind.arrow()));
-            column.to_data().validate_full().expect("valid arrow data");
-            let cell = |i: usize| match kind {
-                _ if column.is_null(i) => "-".to_string(),
-                FieldType::Int => column.as_primitive::<Int64Type>().value(i).to_string(),
-                FieldType::Float => column.as_primitive::<Float64Type>().value(i).to_string(),
-                FieldType::Bool => column.as_boolean().value(i).to_string(),
-                _ => column.as_string_view().value(i).to_string(),
-            };
-            (0..keys.len()).map(cell).collect::<Vec<_>>().join(" ")
-        })
-        .collect())
+    testing::look_up(&config, dir.path(), wanted, keys)
 }
 
 #[test]

@@ -1,20 +1,11 @@
 mod regexes;
 
 use super::*;
-use crate::lookups::LookupConfig;
+use crate::lookups::testing::parse;
 use arrow_array::cast::AsArray;
 use ouzel_core::{clock::Stopwatch, yaml};
 use std::fs;
 use std::path::Path;
-
-fn parse(text: &str) -> (Option<LookupConfig>, String) {
-    let mut report = Report::new();
-    let file = report.file("p.yaml", text);
-    let config: Option<LookupConfig> =
-        yaml::parse(&mut report, file, text, &|_| None).and_then(|node| yaml::decode(&mut report, &node));
-    config.as_ref().inspect(|config| config.validate(&mut report));
-    (config, report.render(|_, word| word.to_string()))
-}
 
 fn open(text: &str, root: &Path, wanted: &[bool]) -> Result<Box<dyn Lookup>> {
     let (config, problems) = parse(text);

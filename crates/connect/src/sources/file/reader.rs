@@ -3,7 +3,8 @@
 
 use super::digest::{BLOCK_BYTES, Digest, Mark};
 use super::named;
-use super::place::{At, Place, ReadFile, Reading, Seen, There, changed, find};
+use super::place::{At, Place, ReadFile, Reading, Seen, changed, find};
+use super::unchanged::{check_beginning, check_read, grown};
 use crate::sources::compression::Decompressed;
 use crate::sources::{Compression, NewFraming};
 use arrow_buffer::Buffer;
@@ -61,53 +62,6 @@ impl FileReader {
         let framing = (self.framing)();
         Ok(Some(Open::new(next, Decompressed::of_file(file, self.compression, framing.packing()), framing)))
     }
-
-    /// The file that was read last, if lines have been added to it since: it is read on, before any other.
-    fn grown(place: &Place, there: &There) -> Option<(usize, Reading)> {
-        let (last, then) = place.read.iter().enumerate().next_back().filter(|_| place.reading.is_none())?;
-        let (_, now) = there.read.iter().find(|(i, _)| *i == last)?;
-        let position = then.lines.filter(|_| then.seen.bytes < now.seen.bytes)?;
-        Some((last, Reading { file: then.clone(), position, at: At::Record }))
-    }
-
-    /// The first bytes of a file are those that were read.
-    fn check_beginning(then: &Reading, file: &Listed) -> Result<()> {
-        let mut digest = Digest::from_blocks(Mark::default());
-        let mut input = open(&file.path)?.take(then.position);
-        let mut bytes = vec![0; CHUNK_BYTES_MAX];
-        loop {
-            match input.read(&mut bytes).doing(|| named("reading", &file.path))? {
-                0 => break,
-                n => digest.add(&bytes[..n]),
-            }
-        }
-        let is_same = digest.mark() == then.file.mark;
-        if is_same { Ok(()) } else { Err(changed(format!("`{}` has changed since it was read", then.file.name))) }
-    }
-
-    /// A file that was read to its end is what it was then.
-    fn check_read(&self, then: &ReadFile, file: &Listed) -> Result<()> {
-        if then.seen == file.seen {
-            return Ok(());
-        }
-        if then.seen.bytes < file.seen.bytes {
-            return Err(changed(format!(
-                "`{}` has grown since it was read, and cannot be read on (only the last file of a log can, plain lines, the last of which was whole): {} bytes then, {} now",
-                then.name,
-                then.seen.bytes.unwrap_or(0),
-                file.seen.bytes.unwrap_or(0)
-            )));
-        }
-        let mut input = Decompressed::of_file(open(&file.path)?, self.compression, (self.framing)().packing());
-        let mut digest = Digest::from_blocks(Mark::default());
-        let mut bytes = Vec::new();
-        // Corruption is part of what it was.
-        while input.fill(&mut bytes, CHUNK_BYTES_MAX).is_ok_and(|n| n > 0) || !bytes.is_empty() {
-            digest.add(&bytes);
-            bytes.clear();
-        }
-        if digest.mark() == then.mark { Ok(()) } else { Err(changed(format!("`{}` has changed since it was read", then.name))) }
-    }
 }
 
 impl Source for FileReader {
@@ -144,14 +98,14 @@ impl Source for FileReader {
         }
         let mut there = find(&place, std::mem::take(&mut self.files).into())?;
         let mut place = place;
-        if let Some((last, reading)) = FileReader::grown(&place, &there) {
+        if let Some((last, reading)) = grown(&place, &there) {
             place.read.truncate(last);
             place.reading = Some(reading);
             let file = there.read.iter().position(|(i, _)| *i == last).map(|at| there.read.swap_remove(at).1);
             there.rest.splice(0..0, file);
         }
         for (i, file) in &there.read {
-            self.check_read(&place.read[*i], file)?;
+            check_read(&place.read[*i], file, self.compression, (self.framing)().packing())?;
             self.bytes_done += file.seen.bytes.unwrap_or(0);
         }
         self.files = there.rest.into();
@@ -175,11 +129,11 @@ impl Source for FileReader {
         if let Some((_, file)) = missing {
             return Err(changed(format!("`{}` is gone, which had been read", file.name)));
         }
-        let grown = FileReader::grown(&place, &there);
+        let grown = grown(&place, &there);
         for (i, file) in &there.read {
             match &grown {
-                Some((last, reading)) if last == i => FileReader::check_beginning(reading, file)?,
-                _ => self.check_read(&place.read[*i], file)?,
+                Some((last, reading)) if last == i => check_beginning(reading, file)?,
+                _ => check_read(&place.read[*i], file, self.compression, (self.framing)().packing())?,
             }
         }
         let read = there.read.drain(..).map(|(_, file)| file);
@@ -238,7 +192,7 @@ enum State {
     Ended,
 }
 
-fn open(path: &Path) -> Result<File> {
+pub(super) fn open(path: &Path) -> Result<File> {
     File::open(path).doing(|| named("opening", path))
 }
 
