@@ -3,7 +3,7 @@ mod regexes;
 use super::*;
 use crate::lookups::testing::parse;
 use arrow_array::cast::AsArray;
-use ouzel_core::{clock::Stopwatch, yaml};
+use ouzel_core::clock::Stopwatch;
 use std::fs;
 use std::path::Path;
 
