@@ -30,5 +30,5 @@ pub use files::{Section, SectionKind};
 pub use manifest::{ColdFile, JournalLengths, LookupVersion, Manifest, SinkState, StateFile};
 pub use merge::{Merge, Merged};
 pub use mirror::{Mirror, replace};
-pub use restore::{Restored, restore, to_hex};
+pub use restore::{Restored, alerts, restore, to_hex};
 pub use store::{Due, Made, Opened, Peeked, Store, peek, refresh};

@@ -2,8 +2,9 @@
 
 use crate::lists::ListsConfig;
 use crate::registry::{CodecConfig, LookupConfig, SinkConfig, SourceConfig};
+use crate::risk::RiskConfig;
 use ouzel_core::units::{ByteSize, TimeSpan};
-use ouzel_core::{Lenient, Ordered, Span, Spanned, TextOr};
+use ouzel_core::{Lenient, OneOrMany, Ordered, Span, Spanned, TextOr};
 use ouzel_detect::alerts::AlertConfig;
 use ouzel_detect::decision::DecisionConfig;
 use ouzel_detect::features::GroupConfig;
@@ -209,9 +210,13 @@ pub struct PipelineConfig {
     /// What a key has done in windows of time.
     #[serde(default)]
     pub features: Vec<Lenient<GroupConfig>>,
-    /// Name to SQL expression over fields, lookups, features and the scores above it.
+    /// Name to SQL expression over fields, lookups, features and the scores above it. Features may read features of fields,
+    /// and scores of those.
     #[serde(default)]
     pub scores: Ordered<Spanned<String>>,
+    /// Points that entities gather, and lose again by half-life.
+    #[serde(default)]
+    pub risk: RisksConfig,
     /// Rules, the first that matches wins.
     #[serde(default)]
     pub decision: DecisionConfig,
@@ -225,6 +230,9 @@ pub struct PipelineConfig {
     #[serde(default)]
     pub sinks: Vec<Lenient<Spanned<SinkConfig>>>,
 }
+
+/// One risk, or several with a `name` each.
+pub type RisksConfig = OneOrMany<Lenient<Spanned<RiskConfig>>>;
 
 /// What an event is.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]

@@ -11,11 +11,12 @@ pub mod lists;
 pub mod plan;
 pub mod project;
 pub mod registry;
+pub mod risk;
 pub mod runtime;
 pub mod spec;
 pub mod summary;
 
 pub use plan::Plan;
 pub use project::{Pipeline, Project};
-pub use runtime::{Control, Ended, Options, Place, Progress, run, run_joined};
+pub use runtime::{Control, Ended, Options, Place, Progress, RebuildFrom, run, run_joined};
 pub use summary::{PipelineSummary, Resumed, SinkSummary};

@@ -7,7 +7,7 @@ mod prune;
 mod sql;
 
 pub use columns::{AlertColumns, Standard};
-pub(crate) use compile::version;
+pub(crate) use compile::{ALL, version};
 
 use crate::config::TooLate;
 use crate::registry::{CodecConfig, LookupConfig, SinkConfig, SourceConfig};
@@ -20,6 +20,7 @@ use ouzel_detect::expressions::Expression;
 use ouzel_detect::features::Group;
 use ouzel_detect::schema::FieldSpec;
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 pub struct Plan {
     pub name: String,
@@ -49,15 +50,26 @@ pub struct Plan {
     pub groups: Vec<GroupPlan>,
     /// Column and expression, in order.
     pub scores: Vec<(usize, Expression)>,
+    /// Which of them come together. Those of a round read what came in rounds before.
+    pub rounds: Vec<Round>,
     pub decision: Option<DecisionPlan>,
     pub alerts: Vec<Alert>,
     /// The columns of alerts; there are none without alerts.
     pub alert_columns: Option<AlertColumns>,
     pub sinks: Vec<SinkPlan>,
+    /// Scores that are risks, and the fields that tell whose.
+    pub risks: Vec<(String, Vec<String>)>,
     /// Definitions as they are written, to explain results by.
     pub written: Written,
     /// Rows keep their raw text also where nothing is malformed: to explain them.
     pub keeps_raw: bool,
+}
+
+/// Groups, and the scores that read them.
+#[derive(Debug, Clone)]
+pub struct Round {
+    pub groups: Range<usize>,
+    pub scores: Range<usize>,
 }
 
 /// Definitions as they are written.
@@ -134,6 +146,16 @@ pub struct SinkPlan {
 }
 
 impl Plan {
+    /// Groups that read fields only.
+    pub fn first_groups(&self) -> Range<usize> {
+        self.rounds.first().map_or(0..0, |round| round.groups.clone())
+    }
+
+    /// Features read other features or scores.
+    pub fn has_later_groups(&self) -> bool {
+        self.first_groups().len() < self.groups.len()
+    }
+
     pub fn is_needed(&self, column: usize) -> bool {
         self.needed[column]
     }

@@ -283,6 +283,7 @@ impl Reader<'_> {
         let columns = take_sink_columns(&mut node, report);
         let mut config: PipelineConfig = decode(report, &node)?;
         crate::lists::spell_out(&mut config, report);
+        crate::risk::spell_out(&mut config, report);
         let config = config;
         let sinks: Vec<SinkEntry> = config
             .sinks
@@ -300,7 +301,7 @@ impl Reader<'_> {
         let stem = file.trim_start_matches("pipelines/").rsplit_once('.').map_or(file, |(stem, _)| stem);
         let name = config.name.as_ref().map_or(stem, |n| n.value.as_str()).to_string();
         let mut plan = Plan::compile(&name, &text, &config, sinks, self, report)?;
-        plan.definitions.extend(definitions(&node));
+        plan.definitions.extend(definitions(&node, plan.has_later_groups()));
         Some(Pipeline { name, file: file.to_string(), plan: Arc::new(plan) })
     }
 }
@@ -335,14 +336,15 @@ fn spell_out(mut pairs: Vec<(Node, Node)>) -> Vec<(Node, Node)> {
 }
 
 /// What state depends on besides the log, part by part, each with a hash that comments and line breaks do not change. Scores, rules and
-/// sinks are not among it: they may change under a state.
-fn definitions(pipeline: &Node) -> BTreeMap<String, String> {
+/// sinks are not among it: they may change under a state. Scores are where features read some.
+fn definitions(pipeline: &Node, reads_scores: bool) -> BTreeMap<String, String> {
     let mut parts = BTreeMap::new();
     let Value::Map(pairs) = &pipeline.value else { return parts };
     for (key, value) in pairs {
         let Value::Scalar { text: key, .. } = &key.value else { continue };
         match (key.as_str(), &value.value) {
-            ("codec" | "select" | "where" | "event" | "lookups", _) => _ = parts.insert(key.clone(), hash(value)),
+            ("codec" | "select" | "where" | "event" | "lookups" | "risk", _) => _ = parts.insert(key.clone(), hash(value)),
+            ("scores", _) if reads_scores => _ = parts.insert(key.clone(), hash(value)),
             // Which files there are is the position's matter; another stream is another log.
             ("source", Value::Map(source)) => {
                 let is_stream = |kind: &Node| matches!(&kind.value, Value::Scalar { text, .. } if text == "stream");

@@ -14,6 +14,7 @@ mod memory;
 mod open;
 mod places;
 mod poison;
+mod prime;
 mod pump;
 mod steps;
 mod turn;
@@ -53,8 +54,8 @@ pub struct Options {
     pub colour: bool,
     /// Start anew, as the next generation, whatever state there is.
     pub fresh: bool,
-    /// Where definitions have changed under the state, or it is damaged: make it anew from the source; outputs are kept.
-    pub rebuild: bool,
+    /// Where definitions have changed under the state, or it is damaged: make it anew; outputs are kept.
+    pub rebuild: Option<RebuildFrom>,
     /// With `fresh`: outputs begin with the event of this offset; what is before it is run for its state only.
     pub from: u64,
     /// Where a source would end, wait for more.
@@ -65,6 +66,15 @@ pub struct Options {
     pub commit_each_batch: bool,
     /// Stop dead after so many commits, as if killed: for tests.
     pub die_after_commits: Option<u64>,
+}
+
+/// What state is made anew from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RebuildFrom {
+    /// The source, read again from its first event.
+    Source,
+    /// The table of the lake that the pipeline has written all its events to.
+    Lake,
 }
 
 /// The message of a run that stopped as `die_after_commits` said.
@@ -254,6 +264,27 @@ struct Partition {
     clock: EventClock,
     duplicates: Option<Duplicates>,
     next_offset: u64,
+}
+
+impl Partition {
+    /// Whether each row is late or another's duplicate, in log order.
+    fn judge(&mut self, batch: &mut batch::Batch, keep: &mut batch::Keep, lateness: i64) {
+        for row in 0..batch.rows {
+            let time = batch.times[row];
+            if let (Some(duplicates), Some(Some(id))) = (&mut self.duplicates, batch.ids.as_ref().map(|ids| ids[row]))
+                && duplicates.is_duplicate(id, time, self.clock.now())
+            {
+                keep.drop(row);
+                batch.counts.duplicate += 1;
+                batch.live_from.push(i64::MIN);
+                batch.late.push(false);
+                continue;
+            }
+            let live_from = self.clock.advance(time).saturating_sub(lateness);
+            batch.live_from.push(live_from);
+            batch.late.push(time < live_from);
+        }
+    }
 }
 
 /// Everything that is written, in log order.

@@ -33,6 +33,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 /// | `from_address`, `from_name`, `from_domain` | text | of the first sender; addresses and domains in lower case |
 /// | `reply_to_address`, `reply_to_domain`, `return_path` | text | |
 /// | `to`, `to_count` | list<text>, int | addresses in `To` |
+/// | `received_at` | timestamp | of the newest `Received` header that tells one: when the mail came, by one's own server |
 /// | `received_count` | int | `Received` headers |
 /// | `received_hops` | list<text> | the host or address that each of them is `from`, the newest first, null where it has none |
 /// | `origin_ip` | ip | the oldest public address in them |

@@ -2,12 +2,17 @@
 //! (a line without end, corrupt compression) becomes a chunk with a fault, and reading goes on behind it.
 
 mod digest;
+mod follow;
+#[cfg(test)]
+mod follow_tests;
 mod place;
 mod reader;
+mod rotation;
 #[cfg(test)]
 mod tests;
 mod unchanged;
 
+pub use follow::FollowSource;
 pub use reader::FileReader;
 
 use super::{Compression, NewFraming};

@@ -8,7 +8,7 @@ mod stream;
 
 pub use compression::Compression;
 pub(crate) use compression::Decompressed;
-pub use file::{FileReader, FileSource};
+pub use file::{FileReader, FileSource, FollowSource};
 pub use generate::{GenerateSource, Traffic};
 pub(crate) use rows::FAULT;
 pub use stream::StreamReader;
@@ -27,6 +27,7 @@ pub type NewFraming = Box<dyn Fn() -> Box<dyn Framing> + Send>;
 #[serde(rename_all = "snake_case")]
 pub enum SourceConfig {
     File(FileSource),
+    Follow(FollowSource),
     Generate(GenerateSource),
     Stream(StreamRef),
 }
@@ -45,6 +46,7 @@ impl SourceConfig {
     pub fn validate(&self, report: &mut Report) {
         match self {
             SourceConfig::File(file) => file.validate(report),
+            SourceConfig::Follow(follow) => follow.validate(report),
             SourceConfig::Generate(generate) => generate.validate(report),
             SourceConfig::Stream(_) => {}
         }
@@ -53,6 +55,7 @@ impl SourceConfig {
     pub fn open(self, around: &Surroundings<'_>, framing: NewFraming) -> Result<Box<dyn Source>> {
         match self {
             SourceConfig::File(file) => file.open(around.root, framing),
+            SourceConfig::Follow(follow) => follow.open(around.root, framing),
             SourceConfig::Generate(generate) => generate.open(),
             SourceConfig::Stream(stream) => Ok(Box::new(StreamReader::open(&stream, around)?)),
         }
@@ -62,7 +65,7 @@ impl SourceConfig {
     pub fn may_be_silent(&self) -> bool {
         match self {
             SourceConfig::File(file) => file.is_standard_input(),
-            SourceConfig::Generate(_) | SourceConfig::Stream(_) => false,
+            SourceConfig::Follow(_) | SourceConfig::Generate(_) | SourceConfig::Stream(_) => false,
         }
     }
 
@@ -76,6 +79,7 @@ impl SourceConfig {
                 Some("files of rows have compression of their own: leave `compression` out")
             }
             SourceConfig::File(_) => None,
+            SourceConfig::Follow(_) => Some("files of rows are not there before they are whole: read them with `file`"),
             SourceConfig::Generate(_) | SourceConfig::Stream(_) => Some("this source has no files of rows"),
         }
     }
@@ -83,7 +87,7 @@ impl SourceConfig {
     /// The codec this source's records need, if it knows.
     pub fn default_codec(&self) -> Option<&'static str> {
         match self {
-            SourceConfig::File(_) => None,
+            SourceConfig::File(_) | SourceConfig::Follow(_) => None,
             SourceConfig::Generate(_) | SourceConfig::Stream(_) => Some("json"),
         }
     }
@@ -99,6 +103,7 @@ impl SourceConfig {
             SourceConfig::File(file) => {
                 format!("file {}", file.path.0.iter().map(|p| p.value.as_str()).collect::<Vec<_>>().join(", "))
             }
+            SourceConfig::Follow(follow) => format!("follow {}", follow.path.value),
             SourceConfig::Generate(_) => "generate".into(),
             SourceConfig::Stream(stream) => format!("stream {}", stream.name()),
         }
@@ -108,7 +113,7 @@ impl SourceConfig {
     pub fn stream(&self) -> Option<&StreamRef> {
         match self {
             SourceConfig::Stream(stream) => Some(stream),
-            SourceConfig::File(_) | SourceConfig::Generate(_) => None,
+            SourceConfig::File(_) | SourceConfig::Follow(_) | SourceConfig::Generate(_) => None,
         }
     }
 }

@@ -124,6 +124,11 @@ impl Raised {
 pub type TellSql<'a> = &'a mut dyn FnMut(&mut Report, &str, Span, SqlError);
 
 impl Alert {
+    /// Names of the columns that tell whom it is about.
+    pub fn entity(&self) -> Vec<String> {
+        self.per.iter().map(|(name, _)| name.clone()).collect()
+    }
+
     /// Plans an alert. Problems go to the report; `None` if there are any.
     pub fn compile(config: &AlertConfig, planner: &Planner, report: &mut Report, tell: TellSql<'_>) -> Option<Alert> {
         let mut is_good = true;

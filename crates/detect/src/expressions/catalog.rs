@@ -144,11 +144,14 @@ pub(super) fn asked_known(expr: &Expr) -> Vec<String> {
     use datafusion_common::tree_node::{TreeNode, TreeNodeRecursion};
     let mut names = Vec::new();
     let _ = expr.apply(|e| {
-        if let Expr::ScalarFunction(ScalarFunction { func, args }) = e
-            && func.name() == "known"
-            && let Some(Expr::Column(c)) = args.first()
-        {
-            names.push(c.name.clone());
+        if let Expr::ScalarFunction(ScalarFunction { func, args }) = e {
+            let asked = match func.name() {
+                "known" => args.as_slice(),
+                // What is to stand in for null is said.
+                "coalesce" => args.split_last().map_or(&[][..], |(_, asked)| asked),
+                _ => &[],
+            };
+            names.extend(asked.iter().filter_map(|asked| asked.try_as_col()).map(|column| column.name.clone()));
         }
         Ok(TreeNodeRecursion::Continue)
     });

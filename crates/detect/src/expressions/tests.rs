@@ -43,6 +43,8 @@ fn known_is_false_on_null() {
     assert_eq!(array.as_boolean(), &BooleanArray::from(vec![true, true, false]));
     let expression = planner().plan("known(requests_1m) and score > 1", None).expect("plans");
     assert_eq!(expression.asks_known.iter().collect::<Vec<_>>(), ["requests_1m"]);
+    let expression = planner().plan("coalesce(requests_1m, score, 0) > 1", None).expect("plans");
+    assert_eq!(expression.asks_known.iter().collect::<Vec<_>>(), ["requests_1m", "score"]);
 }
 
 #[test]

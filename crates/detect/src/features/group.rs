@@ -54,6 +54,8 @@ pub struct PlannedMeasure {
     pub name: String,
     pub spec: MeasureSpec,
     pub argument: Option<Expression>,
+    /// The second argument, of kinds that have one: its values are told apart, no more.
+    pub of: Option<Expression>,
     pub condition: Option<Expression>,
 }
 
@@ -66,7 +68,9 @@ impl Group {
         for (i, m) in measures.iter().enumerate() {
             let of = m.argument.as_ref().map(Expression::data_type);
             let plan = super::plan_measure(&m.spec, of).map_err(|why| (i, why))?;
-            let source = group.source(m, plan.values);
+            let source = group.source(m.argument.as_ref(), m, plan.values);
+            let mut sources = vec![source];
+            sources.extend(m.of.as_ref().map(|of| group.source(Some(of), m, ValueKind::Id)));
             let first = group.outputs.len();
             for (suffix, output) in &plan.outputs {
                 group.outputs.push(GroupOutput {
@@ -78,7 +82,7 @@ impl Group {
             match plan.make {
                 super::Make::Window(kind) => windowed.push((source, kind, m, first)),
                 super::Make::Own(make) => {
-                    group.parts.push(Part { inputs: vec![source], outputs: (first..group.outputs.len()).collect(), make })
+                    group.parts.push(Part { inputs: sources, outputs: (first..group.outputs.len()).collect(), make })
                 }
             }
         }
@@ -92,10 +96,10 @@ impl Group {
         Ok(group)
     }
 
-    fn source(&mut self, m: &PlannedMeasure, values: ValueKind) -> usize {
+    fn source(&mut self, argument: Option<&Expression>, m: &PlannedMeasure, values: ValueKind) -> usize {
         // Two measures of the same argument and condition, of which one needs the values and one only counts them, share.
         for (i, source) in self.sources.iter_mut().enumerate() {
-            let same = source.argument.as_ref().map(ToString::to_string) == m.argument.as_ref().map(ToString::to_string)
+            let same = source.argument.as_ref().map(ToString::to_string) == argument.map(ToString::to_string)
                 && source.condition.as_ref().map(ToString::to_string) == m.condition.as_ref().map(ToString::to_string);
             if same && (source.values == values || source.values == ValueKind::None || values == ValueKind::None) {
                 if source.values == ValueKind::None {
@@ -104,7 +108,7 @@ impl Group {
                 return i;
             }
         }
-        self.sources.push(Source { argument: m.argument.clone(), condition: m.condition.clone(), values });
+        self.sources.push(Source { argument: argument.cloned(), condition: m.condition.clone(), values });
         self.sources.len() - 1
     }
 

@@ -3,7 +3,7 @@
 use super::config::{MeasureKind, MeasureSpec};
 use super::measure::{Measure, OutputType};
 use super::measures::aggregate::Aggregate;
-use super::measures::{distinct, entropy, ewma, first_seen, last, quantile, share};
+use super::measures::{decayed_sum, distinct, entropy, ewma, first_seen, last, quantile, rank, share, surprise};
 use super::values::ValueKind;
 use super::windows::Kind;
 use arrow_schema::DataType;
@@ -97,6 +97,21 @@ pub(super) fn plan_measure(spec: &MeasureSpec, argument: Option<&DataType>) -> R
         K::Distinct => own(ValueKind::Id, one(OutputType::Int), move || Box::new(distinct::Distinct::new(window))),
         K::Share => own(ValueKind::Id, one(OutputType::Float), move || Box::new(share::Share::new(window))),
         K::Entropy => own(ValueKind::Id, one(OutputType::Float), move || Box::new(entropy::Entropy::new(window))),
+        K::Surprise(given, delay) => {
+            own(ValueKind::Id, one(OutputType::Float), move || Box::new(surprise::Surprise::new(window, delay, given)))
+        }
+        K::Rank => {
+            numbers("rank")?;
+            let values = if is_int { ValueKind::Int } else { ValueKind::Float };
+            own(values, one(OutputType::Float), move || Box::new(rank::Rank::new(window)))
+        }
+        K::DecayedSum(at_most) => {
+            numbers("decayed_sum")?;
+            let half_life = window.within / ewma::HALF_LIVES_KEPT;
+            own(ValueKind::Float, one(OutputType::Float), move || {
+                Box::new(decayed_sum::DecayedSum::new(window, half_life, at_most))
+            })
+        }
         K::FirstSeen => {
             let values = if argument.is_some() { ValueKind::Id } else { ValueKind::None };
             own(values, vec![("", OutputType::Bool), ("_age", OutputType::Float)], move || {

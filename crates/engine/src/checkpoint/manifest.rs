@@ -35,6 +35,9 @@ pub struct Manifest {
     /// source up to here.
     #[serde(default)]
     pub rebuild_of: Option<String>,
+    /// With `rebuild_of`: it is made anew from this table of the lake. The counts are those of the commit before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rebuild_table: Option<String>,
     /// What the state depends on besides the log: a part of the definitions and its hash.
     pub definitions: BTreeMap<String, String>,
     /// Of the next event.

@@ -40,15 +40,7 @@ pub fn restore(
         .ok_or_else(|| Error::new(Kind::Data, format!("the clock in `{}` cannot be read", manifest.file_name())))?;
     let cold = Cold::open(folder, manifest, plan.groups.len())?;
     let shards = plan.groups.iter().map(|g| (0..SHARDS).map(|_| g.group.shard()).collect()).collect();
-    let alerts = if manifest.alerts.is_empty() {
-        Some(Throttle::default())
-    } else {
-        from_hex(&manifest.alerts).and_then(|b| Taker(&b).take().ok())
-    };
-    let mut alerts =
-        alerts.ok_or_else(|| Error::new(Kind::Data, format!("the alerts in `{}` cannot be read", manifest.file_name())))?;
-    alerts.keep(&plan.alerts);
-    let mut restored = Restored { shards, clock, cold, alerts };
+    let mut restored = Restored { shards, clock, cold, alerts: alerts(plan, manifest)? };
     for file in &manifest.files {
         let damaged = |_: Damaged| Error::new(Kind::Data, format!("`{}` cannot be read", folder.join(&file.name).display()));
         let mut sections = Sections::open(&folder.join(&file.name), file.bytes)?;
@@ -85,6 +77,18 @@ pub fn restore(
     }
     restored.shards.iter_mut().flatten().for_each(Shard::loaded);
     Ok(restored)
+}
+
+/// What a commit knows of the alerts there still are. [`Kind::Data`]: it is damaged.
+pub fn alerts(plan: &Plan, manifest: &Manifest) -> Result<Throttle> {
+    if manifest.alerts.is_empty() {
+        return Ok(Throttle::default());
+    }
+    let alerts = from_hex(&manifest.alerts).and_then(|bytes| Taker(&bytes).take::<Throttle>().ok());
+    let damaged = || Error::new(Kind::Data, format!("the alerts in `{}` cannot be read", manifest.file_name()));
+    let mut alerts = alerts.ok_or_else(damaged)?;
+    alerts.keep(&plan.alerts);
+    Ok(alerts)
 }
 
 fn some(sections: &mut Sections) -> Result<(Vec<Section>, bool)> {

@@ -2,7 +2,7 @@
 
 use crate::plan::Plan;
 use crate::project::{Project, load_with};
-use crate::registry::SinkConfig;
+use crate::registry::{SinkConfig, SourceConfig};
 use crate::runtime::{Control, Options, Place, run};
 use arrow_array::RecordBatch;
 use ouzel_core::yaml::{Node, Value};
@@ -18,6 +18,8 @@ pub struct Found {
     pub row: RecordBatch,
     /// Where it was found, for people.
     pub place: String,
+    /// The table that has it, unless the log was run again.
+    pub table: Option<String>,
 }
 
 /// Which event is meant.
@@ -105,7 +107,8 @@ fn in_lake(project: &Project, plan: &Arc<Plan>, wanted: &Wanted<'_>) -> Result<O
         let table = lake.table.value.replace('"', "\"\"");
         for row in queries.all(&format!("select * from \"{table}\" where {condition} limit 1"))? {
             if row.num_rows() == 1 {
-                return Ok(Some(Found { plan: plan.clone(), row, place: format!("table {}", lake.table.value) }));
+                let table = lake.table.value.clone();
+                return Ok(Some(Found { plan: plan.clone(), row, place: format!("table {table}"), table: Some(table) }));
             }
         }
     }
@@ -120,6 +123,10 @@ fn by_replay(
     pipeline: &str,
     wanted: &Wanted<'_>,
 ) -> Result<Option<Found>> {
+    if project.pipelines.iter().any(|p| p.name == pipeline && matches!(p.plan.source, SourceConfig::Follow(_))) {
+        // What has been rotated away cannot be run again, and what is there has no end.
+        return Ok(None);
+    }
     let scratch = std::env::temp_dir().join(format!("ouzel-explain-{}", std::process::id()));
     let _gone = Scratch(scratch.clone());
     let table = "explained";
@@ -167,7 +174,7 @@ fn by_replay(
     }
     let rows = queries.all(&format!("select * from {table} limit 1"))?;
     let row = rows.into_iter().find(|row| row.num_rows() == 1);
-    Ok(row.map(|row| Found { plan, row, place: "the log, run again".into() }))
+    Ok(row.map(|row| Found { plan, row, place: "the log, run again".into(), table: None }))
 }
 
 struct Scratch(std::path::PathBuf);

@@ -1,6 +1,7 @@
 //! An explanation for an analyst.
 
 use super::{Explanation, Part, Rule};
+use crate::plan::ALL;
 use serde_json::Value;
 use std::fmt::Write as _;
 
@@ -66,7 +67,11 @@ impl Explanation {
         let (names, values) = widths(self.features.iter().map(|f| (f.name.as_str(), &f.value)));
         for feature in &self.features {
             let key: Vec<String> = feature.key.iter().map(shown).collect();
-            let about = format!("{}, by {} {}", feature.definition, feature.by, key.join(", "));
+            let whose = match feature.by.as_str() {
+                ALL => "of all events".to_string(),
+                by => format!("by {by} {}", key.join(", ")),
+            };
+            let about = format!("{}, {whose}", feature.definition);
             let _ = writeln!(
                 o,
                 "  {:names$}  {:>values$}  {}",

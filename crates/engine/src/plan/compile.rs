@@ -1,6 +1,7 @@
 //! From configuration to plan. Goes on after each problem, so that all are told.
 
 mod fields;
+mod stages;
 
 use super::columns::{AlertColumns, Columns, Standard};
 use super::sql;
@@ -12,8 +13,9 @@ use ouzel_connect::codecs::JsonCodec;
 use ouzel_core::units::TimeSpan;
 use ouzel_core::{Lenient, Report, Span, Spanned, limits};
 use ouzel_detect::expressions::Planner;
-use ouzel_detect::features::{PlannedMeasure, WindowDefaults};
+use ouzel_detect::features::{GroupConfig, PlannedMeasure, WindowDefaults};
 use ouzel_detect::schema::{SchemaConfig, check_name};
+use stages::stages;
 use std::collections::BTreeMap;
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -64,8 +66,18 @@ impl Plan {
         let lookups = c.lookups(config);
         let event_plan = c.event(&event.value, source.as_ref().is_some_and(|s| s.value.records_ingestion()));
         let standard = Standard::add(&mut c.columns, c.report);
-        let groups = c.groups(config, &event.value, standard);
-        let scores = c.scores(config);
+        let readable = standard.raw + 1;
+        let names: HashSet<String> = c.columns.names().take(readable).map(String::from).collect();
+        // The first features read fields, lookups and quality: what is known before any state is touched.
+        let mut readable = readable;
+        let (mut groups, mut scores, mut rounds) = (Vec::new(), Vec::new(), Vec::new());
+        for stage in stages(config, &|name| names.contains(name), c.report) {
+            let (groups_before, scores_before) = (groups.len(), scores.len());
+            groups.extend(c.groups(&stage.features, &event.value, readable));
+            scores.extend(c.scores(&stage.scores));
+            rounds.push(Round { groups: groups_before..groups.len(), scores: scores_before..scores.len() });
+            readable = c.columns.len();
+        }
         let decision = c.decision(config);
         let alerts = c.alerts(config);
         let of_events = c.planner()?;
@@ -102,10 +114,12 @@ impl Plan {
             standard,
             groups,
             scores,
+            rounds,
             decision,
             alerts,
             alert_columns,
             sinks,
+            risks: crate::risk::all(config),
             written: written(config),
             keeps_raw: false,
         };
@@ -117,13 +131,22 @@ impl Plan {
 fn written(config: &PipelineConfig) -> Written {
     let mut written = Written::default();
     for group in config.features.iter().filter_map(|g| g.0.as_ref()) {
-        let by = group.by.0.iter().map(|n| n.value.as_str()).collect::<Vec<_>>().join(", ");
+        let by = key_name(group);
         let measures = group.measure.0.iter().map(|(name, measure)| (name.value.clone(), by.clone(), measure.value.to_string()));
         written.measures.extend(measures);
     }
     written.scores = config.scores.0.iter().map(|(name, sql)| (name.value.clone(), sql.value.clone())).collect();
     written.rules = ouzel_detect::decision::written(&config.decision);
     written
+}
+
+/// The name of a group by nothing: one key has all events.
+pub(crate) const ALL: &str = "all";
+
+/// What a group is by, for people.
+fn key_name(group: &GroupConfig) -> String {
+    let names: Vec<&str> = group.by.0.iter().map(|name| name.value.as_str()).collect();
+    if names.is_empty() { ALL.into() } else { names.join(", ") }
 }
 
 /// A short hash of texts, the same for good.
@@ -276,14 +299,13 @@ impl Compiler<'_> {
         })
     }
 
-    fn groups(&mut self, config: &PipelineConfig, event: &EventConfig, standard: Standard) -> Vec<GroupPlan> {
+    /// `readable`: how many columns there are to read.
+    fn groups(&mut self, groups: &[&GroupConfig], event: &EventConfig, readable: usize) -> Vec<GroupPlan> {
         let defaults = WindowDefaults {
             lateness: given(&event.lateness).map_or(LATENESS, |l| l.value).micros(),
             exact_up_to: given(&event.exact_up_to)
                 .map_or(limits::EXACT_UP_TO, |n| usize::try_from(n.value).unwrap_or(usize::MAX)),
         };
-        // Features read fields, lookups and quality: what is known before any state is touched.
-        let readable = standard.raw + 1;
         let Some(all) = self.planner() else { return Vec::new() };
         let Ok(planner) =
             Planner::new(Arc::new(all.schema().project(&(0..readable).collect::<Vec<_>>()).expect("positions exist")))
@@ -291,7 +313,7 @@ impl Compiler<'_> {
             return Vec::new();
         };
         let mut plans = Vec::new();
-        for group in config.features.iter().filter_map(|g| g.0.as_ref()) {
+        for group in groups {
             let mut by = Vec::new();
             for name in &group.by.0 {
                 match planner.schema().index_of(&name.value) {
@@ -321,17 +343,18 @@ impl Compiler<'_> {
                     planned
                 };
                 let argument = plan(&spec.argument, false, self.report);
+                let of = plan(&spec.of, false, self.report);
                 let condition = plan(&spec.condition, true, self.report);
                 if failed {
                     continue;
                 }
-                measures.push(PlannedMeasure { name: name.value.clone(), spec, argument, condition });
+                measures.push(PlannedMeasure { name: name.value.clone(), spec, argument, of, condition });
                 spans.push(name.span);
             }
-            let name = group.by.0.iter().map(|n| n.value.as_str()).collect::<Vec<_>>().join(", ");
+            let name = key_name(group);
             let unknowable: Vec<(String, bool)> =
                 measures.iter().map(|m| (m.name.clone(), m.spec.window.min_events > 0)).collect();
-            let checkable = by.len() == group.by.0.len() && !by.is_empty() && !measures.is_empty();
+            let checkable = by.len() == group.by.0.len() && !measures.is_empty();
             match checkable.then(|| Group::new(name, by, measures)) {
                 None => {}
                 Some(Ok(group)) => {
@@ -359,9 +382,9 @@ impl Compiler<'_> {
         plans
     }
 
-    fn scores(&mut self, config: &PipelineConfig) -> Vec<(usize, Expression)> {
+    fn scores(&mut self, written: &[&(Spanned<String>, Spanned<String>)]) -> Vec<(usize, Expression)> {
         let mut scores = Vec::new();
-        for (name, sql) in &config.scores.0 {
+        for (name, sql) in written {
             check_name(name, self.report);
             let Some(planner) = self.planner() else { continue };
             let Some(expression) = sql::plan(&planner, sql, self.report) else {

@@ -88,7 +88,7 @@ const FIRST_WORK_US: u64 = 50_000;
 const WORK_PER_CUT: u64 = 16;
 const WORK_US_MAX: u64 = 10_000_000;
 /// Even where there is little to do.
-const WAIT_S: f64 = 5.0;
+const WAIT_S: f64 = 1.0;
 
 impl Pace {
     pub fn new(threads: usize, each_batch: bool) -> Pace {
@@ -340,6 +340,7 @@ impl Lasting {
             offset: partition.offset,
             // Made anew up to where it was: from here on it is a state like any other.
             rebuild_of: last.rebuild_of.clone().filter(|_| partition.offset < last.from),
+            rebuild_table: None,
             source,
             clock: to_hex(&partition.clock),
             dead_at: running.plan.groups.iter().map(|g| g.group.dead_at(live_from)).collect(),

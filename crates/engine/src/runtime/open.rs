@@ -4,17 +4,19 @@ use super::batch::Counts;
 use super::commit::{Cut, Lasting, Pace};
 use super::lookups::Lookups;
 use super::memory::Memory;
+use super::prime::{self, Past, Primed};
 use super::turn::Turn;
-use super::{Control, Options, Partition, Place, Reading, Recut, Running, Writing, places, pump};
-use crate::checkpoint::{Cold, Manifest, Opened, Restored, Store, restore};
+use super::{Control, Options, Partition, Place, Reading, RebuildFrom, Recut, Running, Writing, places, pump};
+use crate::checkpoint::{Cold, Manifest, Opened, Restored, Store, alerts, restore, to_hex};
 use crate::fault;
 use crate::generation;
 use crate::journal::{self, Fate, Journal, Journaled};
 use crate::plan::Plan;
-use crate::registry::{SinkConfig, SinkContext, Start};
+use crate::registry::{SinkConfig, SinkContext, SourceConfig, Start};
 use crate::summary::{PipelineSummary, Resumed, SinkSummary};
 use ouzel_core::clock::{Clock, WallClock};
 use ouzel_core::error::ResultExt;
+use ouzel_core::wire::Wire;
 use ouzel_core::{Error, Kind, Result, Sink, Source};
 use ouzel_detect::alerts::Throttle;
 use ouzel_detect::features::{SHARDS, Shard};
@@ -50,7 +52,9 @@ impl<'a> Running<'a> {
         };
         let manifest = begun.as_ref().map(|begun| &begun.manifest);
         let state = place.lasting.then(|| place.of(&plan.name));
-        let committed = manifest.filter(|m| m.source.is_some()).map(|m| &m.lookups);
+        // The very first commit of a followed file has a place, and nothing else.
+        let has_run = |m: &&Manifest| m.source.is_some() && (m.offset > 0 || !m.totals.sinks.is_empty());
+        let committed = manifest.filter(has_run).map(|m| &m.lookups);
         let lookups = Lookups::open(plan, &place.root, state.as_deref(), committed, &mut notes)?;
         // On an object store whoever comes later has the state.
         let take_over = options.take_over || begun.as_ref().is_some_and(|begun| begun.store.is_from_elsewhere());
@@ -69,14 +73,12 @@ impl<'a> Running<'a> {
             encoders.push(sinks.iter().map(|s| s.encoder()).collect::<Result<Vec<_>>>()?);
         }
         let totals = manifest.map(|m| m.totals.clone()).unwrap_or_default();
-        let offset = manifest.map_or(0, |m| m.offset);
+        let primes = manifest.and_then(|m| m.rebuild_table.clone());
+        let offset = manifest.map_or(0, |m| if primes.is_some() { m.from } else { m.offset });
         let from = manifest.map_or(options.from, |m| m.from);
         let rebuilt_to = manifest.filter(|m| m.rebuild_of.is_some()).map_or(0, |m| m.from);
-        let resumed = manifest.filter(|m| m.source.is_some()).map(|m| Resumed {
-            commit: m.commit,
-            events: m.offset,
-            source: source.whereabouts(),
-        });
+        let resumed =
+            manifest.filter(has_run).map(|m| Resumed { commit: m.commit, events: m.offset, source: source.whereabouts() });
         let counts = Counts {
             received: offset,
             filtered: totals.filtered,
@@ -98,8 +100,15 @@ impl<'a> Running<'a> {
             dead_lettered: totals.dead_lettered,
             ..PipelineSummary::default()
         };
-        let (shards, clock, alerts, duplicates, lasting) = match begun {
-            Some(Begun { store, manifest, restored: Restored { shards, clock, cold, alerts }, duplicates }) => {
+        let (shards, partition, alerts, lasting) = match begun {
+            Some(Begun { store, manifest, restored, duplicates }) => {
+                let Restored { mut shards, clock, cold, alerts } = restored;
+                let mut partition = Partition { clock, duplicates, next_offset: offset };
+                if let Some(table) = &primes {
+                    let past = Past { table, generation, before: offset, rows: manifest.totals.delivered };
+                    let lookups = lookups.fork(plan).0;
+                    Primed { plan, lookups, partition: &mut partition, shards: &mut shards }.run(place, &past, threads)?;
+                }
                 let lasting = Lasting {
                     store: Mutex::new(store),
                     last: Mutex::new(manifest),
@@ -110,9 +119,12 @@ impl<'a> Running<'a> {
                     cold,
                     memory: Memory::new(place.memory, &shards),
                 };
-                (shards, clock, alerts, duplicates, Some(lasting))
+                (shards, partition, alerts, Some(lasting))
             }
-            None => (empty_shards(plan), EventClock::default(), Throttle::default(), duplicates(plan, false), None),
+            None => {
+                let partition = Partition { clock: EventClock::default(), duplicates: duplicates(plan, false), next_offset: 0 };
+                (empty_shards(plan), partition, Throttle::default(), None)
+            }
         };
         Ok(Running {
             plan,
@@ -122,7 +134,7 @@ impl<'a> Running<'a> {
             from,
             source: Mutex::new(Reading { source, next: 0, ended: false, uncommitted: false, bytes: None }),
             lookups,
-            partition: Turn::new(Partition { clock, duplicates, next_offset: offset }),
+            partition: Turn::new(partition),
             groups: shards.into_iter().map(|shards| shards.into_iter().map(Turn::new).collect()).collect(),
             alerts: Turn::new(alerts),
             output: Turn::new(Writing { sinks, journal, summary, counts, decisions, rebuilt_to }),
@@ -226,25 +238,22 @@ fn begin(
     let mut found = None;
     let has_state = |m: &&Manifest| (m.source.is_some() || m.rebuild_of.is_some()) && m.generation == generation;
     for commit in commits.iter().filter(|m| !options.fresh && has_state(m)) {
-        if options.rebuild && !changes(plan, commit).is_empty() {
-            notes.push(format!(
-                "the state is made anew from the first of {} events; what was written of them stays",
-                commit.offset
-            ));
-            found = Some(made_anew(plan, commit)?);
+        if let Some(from) = options.rebuild.filter(|_| !changes(plan, commit).is_empty()) {
+            found = Some(made_anew(plan, commit, from, notes)?);
             break;
         }
         fits(plan, commit)?;
         if commit.source.is_none() {
             // Its making anew has only been begun.
-            found = Some((commit.clone(), empty(plan), duplicates(plan, true)));
+            let restored = Restored { alerts: alerts(plan, commit)?, ..empty(plan) };
+            found = Some((commit.clone(), restored, duplicates(plan, true)));
             break;
         }
         let restore = || -> Result<_> {
             let mut duplicates = duplicates(plan, true);
             let restored = restore(plan, store.folder(), commit, &mut duplicates, threads)?;
             // What has left memory is only read where it is needed, unless there is a doubt.
-            if options.rebuild {
+            if options.rebuild.is_some() {
                 restored.cold.verify()?;
             }
             Ok((restored, duplicates))
@@ -263,17 +272,17 @@ fn begin(
         }
     }
     if found.is_none()
-        && options.rebuild
+        && let Some(from) = options.rebuild
         && let Some(commit) = commits.iter().find(has_state)
     {
-        notes.push(format!("the state is made anew from the first of {} events; what was written of them stays", commit.offset));
-        found = Some(made_anew(plan, commit)?);
+        found = Some(made_anew(plan, commit, from, notes)?);
     }
     let had_state = commits.iter().any(|m| has_state(&m)) || (newest.is_none() && !notes.is_empty());
     let (mut manifest, mut restored, duplicates) = match found {
         Some((manifest, restored, duplicates)) => {
             match (&manifest.source, &manifest.rebuild_of) {
                 (Some(position), _) => source.resume(position).map_err(with_hint)?,
+                (None, Some(position)) if manifest.rebuild_table.is_some() => source.resume(position).map_err(with_hint)?,
                 (None, Some(position)) => source.rewind(position).map_err(with_hint)?,
                 (None, None) => {}
             }
@@ -295,6 +304,9 @@ fn begin(
                 generation,
                 writer: begun.map_or_else(|| format!("{generation}-{:x}", WallClock.now_us()), |m| m.writer.clone()),
                 from: begun.map_or(options.from, |m| m.from),
+                // What it begins with may have another name by the time of the next commit.
+                source: source.position().filter(|_| matches!(plan.source, SourceConfig::Follow(_))),
+                clock: to_hex(&written(&EventClock::default())),
                 definitions: plan.definitions.clone(),
                 ..Manifest::default()
             };
@@ -314,9 +326,21 @@ fn begin(
     Ok(Begun { store, manifest, restored, duplicates })
 }
 
-/// Empty state that is to be made by running the log again; outputs, and what was set aside, are those of the commit.
-fn made_anew(plan: &Plan, commit: &Manifest) -> Result<(Manifest, Restored, Option<Duplicates>)> {
-    if changes(plan, commit).iter().any(|(part, _)| *part == "source") {
+fn written(clock: &EventClock) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    clock.put(&mut bytes);
+    bytes
+}
+
+/// Empty state that is to be made by running the events again; outputs, and what was set aside, are those of the commit.
+fn made_anew(
+    plan: &Plan,
+    commit: &Manifest,
+    from: RebuildFrom,
+    notes: &mut Vec<String>,
+) -> Result<(Manifest, Restored, Option<Duplicates>)> {
+    let changed: Vec<&str> = changes(plan, commit).into_iter().map(|(part, _)| part).collect();
+    if changed.contains(&"source") {
         let message = "the state cannot be made anew from another `source` than it is of: start anew with `--fresh`";
         return Err(Error::new(Kind::Changed, message));
     }
@@ -325,18 +349,37 @@ fn made_anew(plan: &Plan, commit: &Manifest) -> Result<(Manifest, Restored, Opti
         Some(furthest) if commit.offset < commit.from => furthest.clone(),
         _ => commit.source.clone().unwrap_or_default(),
     };
+    let events = commit.from.max(commit.offset);
+    let mut restored = empty(plan);
+    let mut again = Manifest::default();
+    let of = match from {
+        RebuildFrom::Source => "the first of",
+        RebuildFrom::Lake if commit.offset < commit.from && commit.rebuild_table.is_none() => {
+            let message = "the state is being made anew from the source, which is not done: go on with `ouzel run`";
+            return Err(Error::new(Kind::Changed, message));
+        }
+        RebuildFrom::Lake => {
+            // Alerts that were raised stay raised.
+            restored.alerts = alerts(plan, commit)?;
+            again.rebuild_table = Some(prime::table_of(plan, &changed)?.to_string());
+            again.totals = commit.totals.clone();
+            again.alerts = commit.alerts.clone();
+            "the lake's rows of"
+        }
+    };
+    notes.push(format!("the state is made anew from {of} {events} events; what was written of them stays"));
     let manifest = Manifest {
         generation: commit.generation,
         writer: commit.writer.clone(),
-        from: commit.from.max(commit.offset),
+        from: events,
         rebuild_of: Some(furthest),
         definitions: plan.definitions.clone(),
         sinks: commit.sinks.clone(),
         journal: commit.journal,
         journal_parts: commit.journal_parts.clone(),
-        ..Manifest::default()
+        ..again
     };
-    Ok((manifest, empty(plan), duplicates(plan, true)))
+    Ok((manifest, restored, duplicates(plan, true)))
 }
 
 /// What was set aside and has all been settled need not be kept. (The counts stay.)
@@ -387,8 +430,8 @@ fn fits(plan: &Plan, commit: &Manifest) -> Result<()> {
     }
     let message = format!(
         "the state of `{}` was made by other definitions: {}. Put them back to go on (scores, rules and sinks may change); or make the state \
-         anew from the source with `--rebuild`, which keeps what was written of the {} events so far; or start anew with `--fresh`, which \
-         discards it",
+         anew from the source with `--rebuild` or from the lake with `--rebuild=lake`, which keeps what was written of the {} events so far; or start \
+         anew with `--fresh`, which discards it",
         plan.name,
         changed.iter().map(|(part, how)| format!("`{part}` {how}")).collect::<Vec<_>>().join(", "),
         commit.offset

@@ -17,13 +17,14 @@ use ouzel_detect::expressions::Failed;
 use ouzel_detect::features::ids;
 use ouzel_detect::schema::Policy;
 use std::fmt::Write;
+use std::ops::Range;
 use std::sync::Arc;
 
 /// Decodes a chunk and goes as far as no state is needed.
 pub fn read(plan: &Plan, decoder: &mut dyn Decode, lookups: &mut [Box<dyn Lookup>], chunk: Chunk) -> Result<Batch> {
     if let Some(reason) = chunk.fault.clone() {
         let mut batch = Batch::fault(chunk, reason, plan.columns.fields().len());
-        batch.inputs = empty_inputs(plan)?;
+        batch.inputs = empty_inputs(plan, plan.first_groups())?;
         return Ok(batch);
     }
     fault::poisonous("read", &chunk.data);
@@ -31,23 +32,29 @@ pub fn read(plan: &Plan, decoder: &mut dyn Decode, lookups: &mut [Box<dyn Lookup
     let mut batch = Batch::new(chunk, &mut decoded, plan.columns.fields().len());
     fields(plan, &mut batch, decoded)?;
     filter(plan, &mut batch)?;
+    after_fields(plan, &mut batch, lookups)?;
+    if let Some(ahead) = plan.event.ahead {
+        not_ahead(&mut batch, ahead)?;
+    }
+    Ok(batch)
+}
+
+/// What follows from the fields of events that go on: lookups, arguments of measures, times, ids.
+pub fn after_fields(plan: &Plan, batch: &mut Batch, lookups: &mut [Box<dyn Lookup>]) -> Result<()> {
     for (lookup, plan) in lookups.iter_mut().zip(&plan.lookups) {
         let keys = batch.columns[plan.of].as_string_view().clone();
         for (column, values) in plan.outputs.iter().zip(lookup.lookup(&keys)?) {
             batch.columns[*column] = values;
         }
     }
-    inputs(plan, &mut batch)?;
+    inputs(plan, batch, plan.first_groups())?;
     batch.times = batch.columns[plan.event.time].as_primitive::<TimestampMicrosecondType>().values().to_vec();
     if let (Some(id), Some(_)) = (plan.event.id, plan.event.duplicates_within) {
         let column = &batch.columns[id];
         let hashes = ids(column)?;
         batch.ids = Some(hashes.into_iter().enumerate().map(|(row, id)| column.is_valid(row).then_some(id)).collect());
     }
-    if let Some(ahead) = plan.event.ahead {
-        not_ahead(&mut batch, ahead)?;
-    }
-    Ok(batch)
+    Ok(())
 }
 
 /// Quarantines events dated further ahead of when they were recorded than `ahead` microseconds.
@@ -63,9 +70,10 @@ fn not_ahead(batch: &mut Batch, ahead: i64) -> Result<()> {
     batch.retain(keep)
 }
 
-fn empty_inputs(plan: &Plan) -> Result<Vec<Vec<ouzel_detect::features::OwnedInput>>> {
+/// Arguments of measures for no rows at all.
+pub fn empty_inputs(plan: &Plan, which: Range<usize>) -> Result<Vec<Vec<ouzel_detect::features::OwnedInput>>> {
     let columns: Vec<ArrayRef> = plan.columns.fields().iter().map(|f| arrow_array::new_empty_array(f.data_type())).collect();
-    plan.groups.iter().map(|g| g.group.inputs(&columns, 0, &mut Vec::new())).collect()
+    plan.groups[which].iter().map(|g| g.group.inputs(&columns, 0, &mut Vec::new())).collect()
 }
 
 /// Columns of fields, with what is malformed and implausible, and what becomes of such events.
@@ -279,10 +287,10 @@ fn filter(plan: &Plan, batch: &mut Batch) -> Result<()> {
     batch.retain(keep)
 }
 
-/// Arguments and conditions of measures. A row on which one fails never reaches any state.
-fn inputs(plan: &Plan, batch: &mut Batch) -> Result<()> {
+/// Arguments and conditions of the measures of some groups. A row on which one fails never reaches their state.
+pub fn inputs(plan: &Plan, batch: &mut Batch, which: Range<usize>) -> Result<()> {
     let mut failed = Vec::new();
-    for group in &plan.groups {
+    for group in &plan.groups[which] {
         let inputs = group.group.inputs(&batch.columns, batch.rows, &mut failed)?;
         batch.inputs.push(inputs);
     }
@@ -327,18 +335,18 @@ pub fn write_id(out: &mut String, plan: &Plan, generation: u32, partition: u32, 
     let _ = write!(out, "{}.{generation}.{partition}.{offset}.0", plan.name);
 }
 
-/// Scores and decision. A row on which one fails is dead-lettered.
-pub fn score(plan: &Plan, batch: &mut Batch) -> Result<()> {
+/// Some scores, and if asked the decision. A row on which one fails is dead-lettered.
+pub fn score(plan: &Plan, batch: &mut Batch, which: Range<usize>, decide: bool) -> Result<()> {
     if fault::is_poisoned("score") {
         (0..batch.rows).for_each(|row| fault::poisonous("score", batch.bytes(row)));
     }
     let mut failed: Vec<(Failed, &str)> = Vec::new();
-    for (column, expression) in plan.scores.iter().filter(|(column, _)| plan.is_needed(*column)) {
+    for (column, expression) in plan.scores[which].iter().filter(|(column, _)| plan.is_needed(*column)) {
         let mut own = Vec::new();
         batch.columns[*column] = expression.evaluate(&batch.columns, batch.rows, &mut own)?;
         failed.extend(own.into_iter().map(|f| (f, plan.columns.field(*column).name().as_str())));
     }
-    if let Some(d) = &plan.decision {
+    if let Some(d) = plan.decision.as_ref().filter(|_| decide) {
         let mut own = Vec::new();
         let (decisions, rules) = d.decision.decide(&batch.columns, batch.rows, &mut own)?;
         batch.columns[d.decision_column] = decisions;

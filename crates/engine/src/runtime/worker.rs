@@ -16,6 +16,7 @@ use ouzel_core::{Chunk, Decode, Encode, Encoded, Error, Job, Lookup, Rejected, R
 use ouzel_detect::alerts::Raised;
 use ouzel_detect::expressions::Failed;
 use ouzel_detect::features::Evicted;
+use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering::Relaxed;
@@ -99,7 +100,18 @@ impl<'a, 'r> Worker<'a, 'r> {
             if let Some(lasting) = &self.running.lasting {
                 lasting.cut.pass(number, self.running)?;
             }
-            self.features(number, &mut batch)?;
+            if batch.rows > 0 {
+                steps::after_clock(self.plan, &mut batch, self.running.generation, &self.version.0);
+            }
+            for (i, round) in self.plan.rounds.iter().enumerate() {
+                if i > 0 {
+                    self.inputs(&mut batch, round.groups.clone())?;
+                }
+                self.features(number, &mut batch, round.groups.clone())?;
+                if batch.rows > 0 && i + 1 < self.plan.rounds.len() {
+                    self.score(&mut batch, round.scores.clone(), false)?;
+                }
+            }
             let cut = match (&self.running.lasting, partition) {
                 (Some(lasting), Some(partition)) => {
                     let took = Stopwatch::start();
@@ -112,8 +124,8 @@ impl<'a, 'r> Worker<'a, 'r> {
             let mut alerts = AlertRows::default();
             let mut blocks = Vec::new();
             if batch.rows > 0 {
-                steps::after_clock(self.plan, &mut batch, self.running.generation, &self.version.0);
-                self.score(&mut batch)?;
+                let scores = self.plan.rounds.last().map_or(0..0, |round| round.scores.clone());
+                self.score(&mut batch, scores, true)?;
             }
             let mut remembered = String::new();
             if !self.plan.alerts.is_empty() {
@@ -173,10 +185,25 @@ impl<'a, 'r> Worker<'a, 'r> {
         })
     }
 
-    fn score(&self, batch: &mut Batch) -> Result<()> {
-        poison::guard(|| steps::score(self.plan, batch)).unwrap_or_else(|_| {
-            poison::take_out(batch, |some| steps::score(self.plan, some))?;
-            if batch.rows > 0 { steps::score(self.plan, batch) } else { Ok(()) }
+    fn score(&self, batch: &mut Batch, which: Range<usize>, decide: bool) -> Result<()> {
+        let score = |batch: &mut Batch| steps::score(self.plan, batch, which.clone(), decide);
+        poison::guard(|| score(batch)).unwrap_or_else(|_| {
+            poison::take_out(batch, score)?;
+            if batch.rows > 0 { score(batch) } else { Ok(()) }
+        })
+    }
+
+    /// Arguments of features that read others, or scores.
+    fn inputs(&self, batch: &mut Batch, which: Range<usize>) -> Result<()> {
+        if batch.rows == 0 {
+            batch.inputs = steps::empty_inputs(self.plan, which)?;
+            return Ok(());
+        }
+        let inputs = |batch: &mut Batch| steps::inputs(self.plan, batch, which.clone());
+        poison::guard(|| inputs(batch)).unwrap_or_else(|_| {
+            poison::take_out(batch, inputs)?;
+            batch.inputs.clear();
+            inputs(batch)
         })
     }
 
@@ -257,21 +284,7 @@ impl<'a, 'r> Worker<'a, 'r> {
             let partition = &mut *partition;
             batch.first_offset = partition.next_offset;
             partition.next_offset += batch.counts.received;
-            for row in 0..batch.rows {
-                let time = batch.times[row];
-                if let (Some(duplicates), Some(Some(id))) = (&mut partition.duplicates, batch.ids.as_ref().map(|ids| ids[row]))
-                    && duplicates.is_duplicate(id, time, partition.clock.now())
-                {
-                    keep.drop(row);
-                    batch.counts.duplicate += 1;
-                    batch.live_from.push(i64::MIN);
-                    batch.late.push(false);
-                    continue;
-                }
-                let live_from = partition.clock.advance(time).saturating_sub(event.lateness);
-                batch.live_from.push(live_from);
-                batch.late.push(time < live_from);
-            }
+            partition.judge(batch, &mut keep, event.lateness);
             state = commit.then(|| partition.state());
         }
         if event.too_late == TooLate::Quarantine && batch.late.contains(&true) {
@@ -291,10 +304,11 @@ impl<'a, 'r> Worker<'a, 'r> {
         Ok(state)
     }
 
-    fn features(&self, number: u64, batch: &mut Batch) -> Result<()> {
+    fn features(&self, number: u64, batch: &mut Batch, which: Range<usize>) -> Result<()> {
         let inputs = std::mem::take(&mut batch.inputs);
         let lasting = self.running.lasting.as_ref();
-        for (at, ((plan, shards), inputs)) in self.plan.groups.iter().zip(&self.running.groups).zip(inputs).enumerate() {
+        for (at, inputs) in which.zip(inputs) {
+            let (plan, shards) = (&self.plan.groups[at], &self.running.groups[at]);
             let enters = |row: usize| !batch.late[row];
             let mut prepared = plan.group.prepare(&batch.columns, &batch.times, &batch.live_from, &enters, inputs);
             // As of the last cut: none comes while this batch is here.

@@ -4,11 +4,14 @@ use super::cut::Cuts;
 use super::markdown::{Block, Case};
 use crate::plan::Plan;
 use crate::project::{Project, load_with};
+use crate::registry::SinkConfig;
 use crate::runtime::{Control, Options, Place, STOPPED_DEAD, run_recut};
 use crate::summary::PipelineSummary;
 use ouzel_core::Span;
 use ouzel_core::yaml::{Node, Value as Yaml};
 use serde_json::{Map, Value};
+use std::cell::Cell;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// What came of a case.
@@ -50,16 +53,22 @@ pub fn run_case(project: &Path, case: &Case, scratch: &Path) -> Outcome {
 fn try_case(project: &Path, case: &Case, scratch: &Path) -> Result<Outcome, String> {
     lay_out(project, case, scratch).map_err(|e| format!("laying out the project: {e}"))?;
     let input = scratch.join("spec-input");
-    let output = scratch.join("spec-output.ndjson");
+    // Each pipeline has one of its own, though only one of them runs.
+    let pipelines = Cell::new(0);
     std::fs::write(&input, case.input.as_deref().unwrap_or_default()).map_err(|e| e.to_string())?;
     let asks_problems = case.problems.is_some();
     let rewrite = |node: &mut Node| {
         if !asks_problems {
-            replace_ends(node, &input, &output);
+            pipelines.set(pipelines.get() + 1);
+            replace_ends(node, &input, &scratch.join(format!("spec-output-{}.ndjson", pipelines.get())));
         }
     };
     // Variables that only name the ends of a pipeline need no value here.
-    let env = |name: &str| std::env::var(name).ok().or_else(|| (!asks_problems).then(|| format!("spec-{name}")));
+    let with_default = with_default(scratch).map_err(|e| format!("looking for variables: {e}"))?;
+    let env = |name: &str| {
+        let stands_in = || (!asks_problems && !with_default.contains(name)).then(|| format!("spec-{name}"));
+        std::env::var(name).ok().or_else(stands_in)
+    };
     let (loaded, report) = load_with(scratch, &env, &rewrite);
     let mut outcome = Outcome::default();
     if let Some(expected) = &case.problems {
@@ -72,6 +81,10 @@ fn try_case(project: &Path, case: &Case, scratch: &Path) -> Result<Outcome, Stri
     }
     let loaded = loaded.ok_or_else(|| format!("the project is not valid\n{}", report.render(|_, word| word.to_string())))?;
     let pipeline = pick(&loaded, case)?;
+    let output = match pipeline.plan.sinks.first().map(|sink| &sink.config) {
+        Some(SinkConfig::File(file)) => PathBuf::from(&file.path.value),
+        _ => return Err("the pipeline has no sink to look at".into()),
+    };
 
     let mut first: Option<(PipelineSummary, String)> = None;
     let place = Place { lasting: true, ..loaded.place() };
@@ -177,6 +190,22 @@ fn copy(from: &Path, to: &Path) -> std::io::Result<()> {
         std::fs::copy(from, to)?;
     }
     Ok(())
+}
+
+/// Variables that have a value of their own, `${NAME:-VALUE}`, anywhere in the project's files.
+fn with_default(folder: &Path) -> std::io::Result<BTreeSet<String>> {
+    let mut found = BTreeSet::new();
+    for entry in std::fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            found.extend(with_default(&path)?);
+        } else if path.extension().is_some_and(|e| e == "yaml" || e == "yml") {
+            let text = std::fs::read_to_string(&path).unwrap_or_default();
+            let names = text.split("${").skip(1).filter_map(|rest| Some(rest.split_once(":-")?.0));
+            found.extend(names.filter(|name| !name.contains('}')).map(String::from));
+        }
+    }
+    Ok(found)
 }
 
 /// Puts the case's events in place of the source and one file with all columns in place of the sinks.

@@ -1,29 +1,56 @@
-//! The tables of a lake by name: its folders with a `_delta_log`.
+//! The tables of a lake by name: its folders with a `_delta_log`; and tables that others offer, which are made when a query reads them.
 
 use super::Damage;
 use super::table::DeltaFiles;
+use arrow_array::RecordBatch;
 use datafusion::catalog::{SchemaProvider, TableProvider};
+use datafusion::datasource::MemTable;
 use datafusion::error::{DataFusionError, Result};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-#[derive(Debug)]
 pub struct Lake {
     folder: PathBuf,
     verify: bool,
     damage: Damage,
+    offered: Mutex<BTreeMap<String, Arc<Make>>>,
+}
+
+/// Makes a table's rows.
+pub type Make = dyn Fn() -> ouzel_core::Result<RecordBatch> + Send + Sync;
+
+impl std::fmt::Debug for Lake {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Lake").field("folder", &self.folder).finish_non_exhaustive()
+    }
 }
 
 impl Lake {
     pub fn new(folder: PathBuf, verify: bool, damage: Damage) -> Lake {
-        Lake { folder, verify, damage }
+        Lake { folder, verify, damage, offered: Mutex::default() }
+    }
+
+    /// A table beside the lake's; one of the lake has its name first.
+    pub fn offer(&self, name: &str, make: Arc<Make>) {
+        self.offered().insert(name.to_string(), make);
+    }
+
+    fn offered(&self) -> MutexGuard<'_, BTreeMap<String, Arc<Make>>> {
+        self.offered.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn is_in_lake(&self, name: &str) -> bool {
+        !name.contains(['/', '\\']) && self.folder.join(name).join("_delta_log").is_dir()
     }
 
     pub fn names(&self) -> Vec<String> {
         let entries = std::fs::read_dir(&self.folder).into_iter().flatten().flatten();
         let mut names: Vec<String> =
-            entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).filter(|name| self.table_exist(name)).collect();
+            entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).filter(|name| self.is_in_lake(name)).collect();
+        names.extend(self.offered().keys().cloned());
         names.sort();
+        names.dedup();
         names
     }
 }
@@ -35,15 +62,19 @@ impl SchemaProvider for Lake {
     }
 
     async fn table(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>, DataFusionError> {
-        if !self.table_exist(name) {
-            return Ok(None);
+        let external = |e: ouzel_core::Error| DataFusionError::External(Box::new(e));
+        if !self.is_in_lake(name) {
+            let Some(make) = self.offered().get(name).cloned() else { return Ok(None) };
+            // On a thread of its own: whoever makes it may wait on a runtime of its own.
+            let made = std::thread::spawn(move || make()).join();
+            let rows = made.unwrap_or_else(|_| Err(ouzel_core::Error::internal("making a table panicked"))).map_err(external)?;
+            return Ok(Some(Arc::new(MemTable::try_new(rows.schema(), vec![vec![rows]])?)));
         }
         let table = DeltaFiles::open(&self.folder.join(name), self.verify, self.damage.clone()).await;
-        let table = table.map_err(|e| DataFusionError::External(Box::new(e)))?;
-        Ok(Some(Arc::new(table)))
+        Ok(Some(Arc::new(table.map_err(external)?)))
     }
 
     fn table_exist(&self, name: &str) -> bool {
-        !name.contains(['/', '\\']) && self.folder.join(name).join("_delta_log").is_dir()
+        self.is_in_lake(name) || self.offered().contains_key(name)
     }
 }

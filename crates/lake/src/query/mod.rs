@@ -75,6 +75,11 @@ impl Queries {
         Ok(Queries { runtime, context, lake, damage })
     }
 
+    /// A table that is no part of the lake; its rows are made when a query reads it.
+    pub fn offer(&self, name: &str, make: impl Fn() -> Result<RecordBatch> + Send + Sync + 'static) {
+        self.lake.offer(name, Arc::new(make));
+    }
+
     /// Names of the tables there are, sorted.
     pub fn tables(&self) -> Vec<String> {
         self.lake.names()

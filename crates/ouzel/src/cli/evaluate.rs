@@ -8,7 +8,7 @@ use super::terminal::{count, output_has_colour, paint, plural, say};
 use super::validate::load;
 use super::{Exit, Format};
 use anstyle::AnsiColor;
-use labels::Labels;
+use labels::{KnownBy, Labels};
 use ouzel_core::{Error, Result};
 use ouzel_detect::evaluation::{Curve, Figures, Labelled, bootstrap, interval};
 use ouzel_lake::Queries;
@@ -42,6 +42,12 @@ pub struct Args {
     /// Labels that do not count.
     #[arg(long, value_name = "LABEL", num_args = 1..)]
     without: Vec<String>,
+    /// Only labels that were known by this time, as of `--label-time`: a label comes later than what it is of, and what has none yet is not negative.
+    #[arg(long, value_name = "TIME", value_parser = labelled_by)]
+    known_by: Option<i64>,
+    /// The column of the labels that tells when each became known.
+    #[arg(long, value_name = "COLUMN", default_value = "known_at")]
+    label_time: String,
     /// How the scores of one key become one.
     #[arg(long, value_enum, default_value_t = Aggregate::Max)]
     aggregate: Aggregate,
@@ -81,6 +87,10 @@ struct Scored {
     segment: String,
 }
 
+fn labelled_by(text: &str) -> std::result::Result<i64, String> {
+    labels::time(text).ok_or_else(|| format!("`{text}` is no time: expected for example `2026-01-31T12:00:00Z`"))
+}
+
 pub fn run(root: &Path, args: &Args, format: Format) -> Exit {
     let project = match load(root) {
         Ok(project) => project,
@@ -110,7 +120,8 @@ pub fn run(root: &Path, args: &Args, format: Format) -> Exit {
 fn evaluate(queries: &Queries, args: &Args) -> Result<Value> {
     let (column, key) =
         args.key.split_once('=').map_or_else(|| (args.key.as_str(), format!("\"{}\"", args.key)), |(c, sql)| (c, sql.into()));
-    let labels = Labels::read(&args.labels, column, &args.label)?;
+    let known = args.known_by.map(|time| KnownBy { column: &args.label_time, time });
+    let labels = Labels::read(&args.labels, column, &args.label, known)?;
     for positive in args.positive.iter().chain(&args.without) {
         if !labels.counts.contains_key(positive) {
             let known: Vec<&str> = labels.counts.keys().map(String::as_str).collect();
@@ -158,6 +169,7 @@ fn evaluate(queries: &Queries, args: &Args) -> Result<Value> {
     let mut about = json!({
         "keys": main.len(), "positives": curve.positives, "entities": entities.len(),
         "labels_of_unknown_keys": unknown, "keys_without_label": unlabelled, "left_out": left_out, "null_scores": unscored,
+        "labels_not_known_yet": labels.unknown_yet,
         "labels": labels.counts, "spellings": labels.spellings(),
         "figures": figures(&main, &curve, args),
     });
@@ -282,6 +294,7 @@ fn text(about: &Value, args: &Args) -> String {
         ("labels_of_unknown_keys", "label{} of keys that the table does not have"),
         ("keys_without_label", "key{} without a label, not judged"),
         ("left_out", "key{} left out by `--without`"),
+        ("labels_not_known_yet", "label{} not known by then"),
         ("null_scores", "key{} without a score: ranked below all others"),
     ] {
         if n(key) > 0 {

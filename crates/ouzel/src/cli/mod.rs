@@ -2,6 +2,7 @@
 
 mod aside;
 mod evaluate;
+mod evidence;
 mod exit;
 mod explain;
 mod generate;
@@ -67,9 +68,11 @@ enum Command {
     Quarantine(aside::Args),
     /// Why an event was decided as it was: from its raw text to the rule.
     Explain(explain::Args),
+    /// What the entity of an alert, or of an event, had done until then: its events from the lake.
+    Evidence(evidence::Args),
     /// What a rule lacked to decide on an event.
     WhyNot(explain::WhyNotArgs),
-    /// What stands out in what was written: decisions by rule, alerts by entity, the course of time.
+    /// What stands out in what was written: decisions by rule, alerts by entity, entities by risk, the course of time.
     Top(top::Args),
     /// How well a score tells what labels say: AUC, precision, recall at low false-positive rates, with intervals.
     Evaluate(Box<evaluate::Args>),
@@ -101,6 +104,7 @@ pub fn main() -> ExitCode {
         Command::DeadLetters(args) => aside::run(&cli.project, args, Fate::DeadLettered, cli.format),
         Command::Quarantine(args) => aside::run(&cli.project, args, Fate::Quarantined, cli.format),
         Command::Explain(args) => explain::run(&cli.project, args, cli.format),
+        Command::Evidence(args) => evidence::run(&cli.project, args, cli.format),
         Command::WhyNot(args) => explain::why_not(&cli.project, args, cli.format),
         Command::Top(args) => top::run(&cli.project, args, cli.format),
         Command::Evaluate(args) => evaluate::run(&cli.project, args, cli.format),

@@ -1,5 +1,6 @@
 //! `ouzel query`: SQL over what the project has written.
 
+mod aside;
 mod shell;
 
 use super::terminal::{count, errors_have_colour, output_has_colour, paint};
@@ -42,7 +43,15 @@ pub fn run(root: &Path, args: &Args, format: Format) -> Exit {
 pub fn open(root: &Path, verify: bool) -> std::result::Result<Queries, Exit> {
     let project = load(root)?;
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    Queries::open(&project.place().lake, threads, verify).map_err(|e| told(&e))
+    let queries = Queries::open(&project.place().lake, threads, verify).map_err(|e| told(&e))?;
+    aside::offer(&queries, &project);
+    Ok(queries)
+}
+
+/// Shows a query's rows on standard output.
+pub fn show(queries: &Queries, sql: &str, format: Format) -> Exit {
+    let args = Args { sql: Some(sql.to_string()), output: None, csv: false, rows: 100, no_verify: false };
+    answer(queries, sql, &args, format)
 }
 
 fn with(queries: &Queries, root: &Path, args: &Args, format: Format) -> Exit {

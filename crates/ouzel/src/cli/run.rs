@@ -8,7 +8,7 @@ use super::{Exit, Format};
 use anstyle::AnsiColor;
 use ouzel_core::Result;
 use ouzel_engine::graph::joined;
-use ouzel_engine::{Control, Ended, Options, Pipeline, PipelineSummary, Project, run_joined};
+use ouzel_engine::{Control, Ended, Options, Pipeline, PipelineSummary, Project, RebuildFrom, run_joined};
 use serde_json::{Map, json};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -26,9 +26,10 @@ pub struct Args {
     /// Go on although another process holds the state: that process is fenced off and stops at its next commit.
     #[arg(long)]
     take_over: bool,
-    /// Where definitions have changed under the state, or it is damaged: make it anew by running the events so far again, without writing them again.
-    #[arg(long, conflicts_with = "fresh")]
-    rebuild: bool,
+    /// Where definitions have changed under the state, or it is damaged: make it anew by running the events so far again, without writing them again:
+    /// those of the source, or, with `--rebuild=lake`, the rows that were written to the pipeline's table.
+    #[arg(long, conflicts_with = "fresh", value_name = "FROM", num_args = 0..=1, require_equals = true, default_missing_value = "source")]
+    rebuild: Option<Rebuild>,
     /// Where a stream would end because nobody writes to it, wait for more, until told to stop.
     #[arg(long)]
     follow: bool,
@@ -37,6 +38,12 @@ pub struct Args {
     metrics: Option<String>,
     #[arg(skip)]
     from: u64,
+}
+
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum Rebuild {
+    Source,
+    Lake,
 }
 
 /// `ouzel replay`
@@ -65,7 +72,7 @@ pub fn replay(root: &Path, args: &ReplayArgs, format: Format) -> Exit {
         threads: args.threads,
         fresh: true,
         take_over: false,
-        rebuild: false,
+        rebuild: None,
         follow: false,
         metrics: None,
         from: args.from,
@@ -117,7 +124,10 @@ fn run_all(
         fresh: args.fresh,
         take_over: args.take_over,
         follow: args.follow,
-        rebuild: args.rebuild,
+        rebuild: args.rebuild.map(|from| match from {
+            Rebuild::Source => RebuildFrom::Source,
+            Rebuild::Lake => RebuildFrom::Lake,
+        }),
         from: args.from,
         ..Options::default()
     };

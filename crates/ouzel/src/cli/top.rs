@@ -1,4 +1,4 @@
-//! `ouzel top`: what stands out in what a project has written: decisions by rule, alerts by entity, the course of time.
+//! `ouzel top`: what stands out in what a project has written: decisions by rule, alerts by entity, entities by risk, the course of time.
 
 use super::query::told;
 use super::terminal::{count, output_has_colour, paint, say};
@@ -74,6 +74,21 @@ fn look(queries: &Queries, plan: &Plan, limit: usize) -> Result<Value> {
         if !tables.contains(&lake.table.value) {
             continue;
         }
+        let time = plan.columns.field(plan.event.time).name();
+        for (risk, by) in
+            plan.risks.iter().filter(|(risk, by)| !sink.of_alerts && has(risk) && has(time) && by.iter().all(|field| has(field)))
+        {
+            let by = by.iter().map(|field| quoted(field)).collect::<Vec<_>>();
+            // What the entity's latest event says.
+            let sql = format!(
+                "select concat_ws(' ', {by}) as entity, round({risk}, 2) as risk, {time} as at from (select *, row_number() over (partition by {by} order by {time} desc) as place from {table}) \
+                 where place = 1 and {risk} > 0 order by {risk} desc, 1 limit {limit}",
+                by = by.join(", "),
+                risk = quoted(risk),
+                time = quoted(time)
+            );
+            about.insert("risk".into(), rows(queries, &sql)?);
+        }
         if sink.of_alerts && has("alert_name") && has("alert_entity") && has("alert_suppressed") && has("alert_closing") {
             let sql = format!(
                 "select alert_name as alert, alert_entity as entity, count(*) filter (where not alert_closing) as raised, sum(alert_suppressed) as held_back, max(alert_time) as last \
@@ -85,7 +100,6 @@ fn look(queries: &Queries, plan: &Plan, limit: usize) -> Result<Value> {
                 "select decision, rule, count(*) as events from {table} group by 1, 2 order by 3 desc, 1, 2 limit {limit}"
             );
             about.insert("decisions".into(), rows(queries, &sql)?);
-            let time = plan.columns.field(plan.event.time).name();
             if has(time) {
                 let time = quoted(time);
                 let sql = format!(
@@ -122,6 +136,7 @@ fn text(name: &str, about: &Value) -> String {
     }
     out.push_str(&table("decisions", &list("decisions"), &["decision", "rule", "events"]));
     out.push_str(&table("alerts", &list("alerts"), &["alert", "entity", "raised", "held_back", "last"]));
+    out.push_str(&table("by risk", &list("risk"), &["entity", "risk", "at"]));
     let course = list("course");
     if !course.is_empty() {
         let span = &about["span"][0];

@@ -180,7 +180,59 @@ fn a_score_is_judged_by_labels() {
     assert!(code == Some(3) && err.contains("no label is `worse`: they are bad, good"), "{err}");
     let (code, _, err) = call_with(&["--score", "hits", "--positive", "bad", "good"]);
     assert!(code == Some(1) && err.contains("nothing to tell apart"), "{code:?} {err}");
+    // What is not known yet is neither positive nor negative.
+    write(
+        root,
+        "labels.csv",
+        "path,label,known_at\n/p0,good,2026-01-01\n/p1,good,2026-01-01\n/p4,bad,2026-01-02 10:00:00\n/p2,bad,2026-02-01\n",
+    );
+    let (code, out, err) =
+        call_with(&["--score", "hits", "--positive", "bad", "--known-by", "2026-01-02T10:00:00Z", "--format", "json"]);
+    assert_eq!(code, Some(0), "{err}");
+    let about: Value = serde_json::from_str(&out).expect("JSON");
+    assert_eq!((&about["keys"], &about["figures"]["auc"], &about["labels_not_known_yet"]), (&3.into(), &1.0.into(), &1.into()));
+    let (code, _, err) = call_with(&["--score", "hits", "--positive", "bad", "--known-by", "tomorrow"]);
+    assert!(code == Some(2) && err.contains("`tomorrow` is no time"), "{code:?} {err}");
     write(root, "labels.csv", "path,label\n/p0,good\n/p0,bad\n");
     let (code, _, err) = call_with(&["--score", "hits", "--positive", "bad"]);
     assert!(code == Some(1) && err.contains("line 3: `/p0` is `bad` here and `good` before"), "{code:?} {err}");
+}
+
+const RISKY: &str = "source: { file: { path: in.ndjson } }
+codec: json
+event: { fields: { t: timestamp, ip: ip, path: text }, time: t, id: path }
+features: [{ by: path, measure: { seen: { count: \"*\", within: 1m } } }]
+risk: { by: ip, half_life: 1h, add: { hits: \"1.0\" } }
+alerts: [{ name: risky, when: \"risk > 3.5\", per: ip, at_most: { every: 1h } }]
+sinks: [{ lake: { table: hits } }, { lake: { table: alerts, only: alerts } }]
+";
+
+#[test]
+fn an_alert_has_its_evidence_and_an_entity_its_risk() {
+    let folder = project(RISKY);
+    let root = folder.path();
+    let line = |i: u64, ip: &str| {
+        let at = format!("2026-01-01T{:02}:{:02}:00Z", i / 6, i % 6 * 10);
+        format!("{{\"t\":\"{at}\",\"ip\":\"{ip}\",\"path\":\"/p{i}\"}}\n")
+    };
+    let log: String = (0..9).map(|i| line(i, if i % 3 == 2 { "10.0.0.2" } else { "10.0.0.1" })).collect();
+    write(root, "in.ndjson", &log);
+    let (code, _, err) = run(root, &[], &[]);
+    assert_eq!(code, Some(0), "{err}");
+    let (_, id, _) = call(root, &["query", "--csv", "select _id from alerts where not alert_closing"]);
+    let id = id.lines().nth(1).expect("an alert");
+    // Of the alert's entity, in the hour until it, the latest first.
+    let (code, out, err) = call(root, &["evidence", id, "--format", "json"]);
+    let rows: Vec<Value> = out.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    let paths: Vec<&str> = rows.iter().map(|row| row["path"].as_str().expect("text")).collect();
+    assert_eq!((code, paths), (Some(0), vec!["/p6", "/p4", "/p3", "/p1"]), "{err}");
+    let (_, out, _) = call(root, &["evidence", id, "--within", "5h", "--limit", "2", "--format", "json"]);
+    assert_eq!(out.lines().count(), 2);
+    let (_, out, _) = call(root, &["evidence", "/p8", "--by", "path", "--format", "json"]);
+    assert!(out.lines().count() == 1 && out.contains("/p8"), "{out}");
+    let (code, _, err) = call(root, &["evidence", id, "--by", "nobody"]);
+    assert!(code == Some(3) && err.contains("no column `nobody`"), "{err}");
+    let (code, out, _) = call(root, &["top"]);
+    let risk: Vec<&str> = out.lines().skip_while(|line| !line.contains("by risk")).skip(2).take(2).collect();
+    assert!(code == Some(0) && risk[0].contains("10.0.0.1") && risk[1].contains("10.0.0.2"), "{out}");
 }

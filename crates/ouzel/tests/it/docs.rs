@@ -28,6 +28,7 @@ fn every_example_in_a_doc_comment_parses() {
                 Some("LookupConfig") => check::<LookupConfig>(name, &example),
                 Some("SinkConfig") => check::<SinkConfig>(name, &example),
                 _ if name == "AlertConfig" => check::<ouzel_detect::alerts::AlertConfig>(name, &example),
+                _ if name == "RiskConfig" => check::<ouzel_engine::risk::RiskConfig>(name, &example),
                 _ if name == "ListConfig" => check::<ouzel_engine::lists::ListConfig>(name, &example),
                 _ if name == "GroupConfig" => check::<ouzel_detect::features::GroupConfig>(name, &example),
                 other => panic!("the example of {name} ({other:?}) is checked by nobody"),

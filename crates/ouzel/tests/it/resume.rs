@@ -322,6 +322,91 @@ fn a_changed_definition_is_rebuilt_from_the_source() {
     assert!(code == Some(6) && err.contains("`in-1.ndjson` is gone"), "{err}");
 }
 
+/// Where the source has lost its past, the table that all events went to has it: also late ones, and those said twice.
+#[test]
+fn a_changed_definition_is_rebuilt_from_the_lake() {
+    let event = "event: { fields: { t: timestamp, ip: ip, k: text }, time: t, id: k, lateness: 100us, duplicates_within: 1h }";
+    let pipeline = PIPELINE
+        .replace("event: { fields: { t: timestamp, ip: ip }, time: t }", event)
+        .replace("sinks: [", "sinks: [{ lake: { table: all } }, ")
+        .replace("ip, n,", "ip, n, k,");
+    let changed = pipeline
+        .replace("n: { count", "late: { count: \"*\", within: 1h, where: \"k like '%7'\" }, since: { since_last: \"*\" }, most: { distinct: t, within: 1h }, n: { count")
+        .replace("ip, n,", "ip, n, most, late, since,");
+    // Every 50th is too late, every 90th was there before.
+    let log = |from: usize, n: usize| -> String {
+        let lines = (from..from + n).map(|i| {
+            let t = if i % 50 == 49 { i - 20 } else { 10 * i };
+            format!("{{\"t\":{t},\"ip\":\"10.0.0.{}\",\"k\":\"k{}\"}}\n", i % 7, if i % 90 == 89 { i - 1 } else { i })
+        });
+        lines.collect()
+    };
+    let bad = "not JSON\n";
+    let (first, second) = (log(0, 3_000) + bad, log(3_000, 200) + bad);
+    let new = project(&changed);
+    write(new.path(), "in-1.ndjson", &(first.clone() + &second));
+    let (code, by_new_summary, _) = run(new.path(), &[], &[]);
+    assert_eq!(code, Some(0));
+    assert!(by_new_summary["late"].as_u64() > Some(50) && by_new_summary["duplicate"].as_u64() > Some(20), "{by_new_summary}");
+    let by_new = rows(new.path());
+
+    let written = |pipeline: &str| {
+        let folder = project(pipeline);
+        write(folder.path(), "in-1.ndjson", &first);
+        assert_eq!(run(folder.path(), &[], &[]).0, Some(0));
+        std::fs::remove_file(folder.path().join("in-1.ndjson")).expect("was there");
+        write(folder.path(), "in-2.ndjson", &second);
+        write(folder.path(), "pipelines/web.yaml", &changed);
+        folder
+    };
+    for kill in ["", "kill:sinks-opened:1", "kill:commit-begun:1", "kill:delta-synced:1", "kill:published:1"] {
+        let folder = written(&pipeline);
+        let root = folder.path();
+        let before = rows(root);
+        let (code, _, err) = run(root, &["--rebuild"], &[]);
+        assert!(code == Some(6) && err.contains("`in-1.ndjson` is gone"), "{err}");
+        if !kill.is_empty() {
+            assert_ne!(run(root, &["--rebuild=lake", "--threads", "1"], &[("OUZEL_FAULT", kill)]).0, Some(0));
+        }
+        let (code, summary, err) = run(root, &["--rebuild=lake"], &[]);
+        assert_eq!(code, Some(0), "{kill}: {err}");
+        for count in ["received", "delivered", "late", "duplicate", "dead_lettered", "decisions"] {
+            assert_eq!(summary[count], by_new_summary[count], "{kill}: {count}");
+        }
+        let delivered = before.lines().count();
+        let expected = before + &by_new.lines().skip(delivered).map(|row| format!("{row}\n")).collect::<String>();
+        assert!(rows(root) == expected, "{kill}: other rows");
+        let (code, again, err) = run(root, &[], &[]);
+        assert_eq!((code, &again["received"]), (Some(0), &summary["received"]), "goes on as ever: {err}");
+    }
+
+    // A table that lacks events or columns would not do, nor another meaning of its columns.
+    for (then, why) in [
+        (pipeline.replace("{ table: all }", "{ table: all, where: \"n > 1\" }"), "only some of the events"),
+        (pipeline.replace("{ table: all }", "{ table: all, columns: [_id, t, k] }"), "lacks `ip`"),
+        (
+            pipeline.replace("{ table: all }", "{ table: all, columns: { _id: _id, t: t, k: k, ip: \"upper(ip)\" } }"),
+            "lacks `ip`",
+        ),
+        (pipeline.replace("{ lake: { table: all } }, ", ""), "writes to no table"),
+        (pipeline.replace("100us", "200us"), "`event` is another than before"),
+    ] {
+        let folder = written(&then);
+        let changed = then.replace("200us", "100us").replace("n: { count: \"*\"", "n: { distinct: t");
+        write(folder.path(), "pipelines/web.yaml", &changed);
+        let (code, _, err) = run(folder.path(), &["--rebuild=lake"], &[]);
+        assert!(code == Some(6) && err.contains(why) && err.contains("--fresh"), "{err}");
+    }
+    let folder = written(&pipeline);
+    let file = std::fs::read_dir(folder.path().join("lake/all")).expect("a table").flatten().map(|entry| entry.path());
+    let file = file.filter(|path| path.is_file()).max().expect("a file");
+    let mut bytes = std::fs::read(&file).expect("bytes");
+    bytes[100] ^= 1;
+    std::fs::write(&file, bytes).expect("written");
+    let (code, _, err) = run(folder.path(), &["--rebuild=lake"], &[]);
+    assert!(code == Some(6) && err.contains("is damaged") && err.contains("of the 29"), "{err}");
+}
+
 /// Rows of a Delta table, as its log counts them.
 fn table_rows(root: &Path) -> u64 {
     let log = std::fs::read_dir(root.join("lake/t/_delta_log")).expect("a table").flatten().map(|entry| entry.path());
@@ -394,6 +479,17 @@ fn what_was_set_aside_is_listed_shown_tried_again_and_dropped() {
     assert!(code == Some(0) && out.starts_with("web: 2 events\n  web.0.0.5.0  in-1.ndjson:"), "{out}");
     let (_, out, _) = call(&["quarantine", "show", "web.0.0.6.0"]);
     assert!(out.contains("no event time") && out.contains("raw       {\"ip\":\"10.0.0.1\"}"), "{out}");
+    let asked = call(&[
+        "query",
+        "--csv",
+        "select pipeline, file, byte, raw from dead_letters union all select pipeline, file, byte, raw from quarantine order by byte",
+    ]);
+    assert!(
+        asked.1.starts_with("pipeline,file,byte,raw\nweb,in-1.ndjson,")
+            && asked.1.contains(",nonsense\n")
+            && asked.1.lines().count() == 4,
+        "{asked:?}"
+    );
     let again = folder.path().join("in-2.ndjson").display().to_string();
     assert_eq!(call(&["deadletters", "retry", "web.0.0.5.0", "--to", &again]).0, Some(0));
     assert_eq!(std::fs::read_to_string(&again).expect("written"), "nonsense\n");

@@ -21,9 +21,11 @@ fn the_projects_specs_hold() {
 
 #[test]
 fn the_examples_specs_hold() {
-    let project = repository().join("examples/web").display().to_string();
-    let (output, out, err) = ouzel(&["test", "-p", &project], &[]);
-    assert!(output.status.success(), "{err}\n{out}");
+    for example in ["web", "web-bots", "mail-trust", "user-activity", "fingerprints"] {
+        let project = repository().join("examples").join(example).display().to_string();
+        let (output, out, err) = ouzel(&["test", "-p", &project], &[]);
+        assert!(output.status.success(), "{err}\n{out}");
+    }
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::cell::OnceCell;
 use std::net::IpAddr;
 
 /// Names and types.
-pub(super) const FIELDS: [(&str, &str); 25] = [
+pub(super) const FIELDS: [(&str, &str); 26] = [
     ("message_id", "text"),
     ("date", "timestamp"),
     ("from_address", "text"),
@@ -19,6 +19,7 @@ pub(super) const FIELDS: [(&str, &str); 25] = [
     ("to", "list<text>"),
     ("to_count", "int"),
     ("subject", "text"),
+    ("received_at", "timestamp"),
     ("received_count", "int"),
     ("received_hops", "list<text>"),
     ("origin_ip", "ip"),
@@ -61,6 +62,7 @@ impl<'m> Mail<'m> {
             "to" => Some(list(self.to().into_iter().map(Some))),
             "to_count" => Some(self.to().len().to_string()),
             "subject" => m.subject().map(String::from),
+            "received_at" => self.received_at(),
             "received_count" => Some(self.received().count().to_string()),
             "received_hops" => Some(list(self.received().map(|header| hop(header)))),
             "origin_ip" => self.origin_ip().map(|ip| ip.to_string()),
@@ -83,6 +85,12 @@ impl<'m> Mail<'m> {
     fn date(&self) -> Option<String> {
         let date = self.message.date().filter(|date| date.is_valid());
         date.map(|date| date.to_rfc3339()).or_else(|| self.raw("Date"))
+    }
+
+    /// When the newest server says that it came.
+    fn received_at(&self) -> Option<String> {
+        let date = self.received().find_map(|header| received_of(header)?.date.filter(|date| date.is_valid()));
+        date.map(|date| date.to_rfc3339())
     }
 
     fn return_path(&self) -> Option<String> {

@@ -52,6 +52,7 @@ fn all_fields() {
         &[
             "message_id",
             "date:timestamp",
+            "received_at:timestamp",
             "from_address",
             "from_name",
             "from_domain",
@@ -60,7 +61,7 @@ fn all_fields() {
             "return_path",
         ],
         PHISH,
-        "1@evil.example | 2015-05-17T10:05:03Z | service@bank.example | Your B\u{e4}nk | bank.example | me@evil.example | evil.example | bounce@evil.example",
+        "1@evil.example | 2015-05-17T10:05:03Z | 2015-05-17T10:05:06Z | service@bank.example | Your B\u{e4}nk | bank.example | me@evil.example | evil.example | bounce@evil.example",
     );
     check(
         &["to:list<text>", "to_count:int", "subject", "received_count:int", "received_hops:list<text>", "origin_ip:ip"],

@@ -160,11 +160,13 @@ fn parse(position: &str) -> Result<Place> {
 }
 
 /// One open file.
-struct Open {
+pub(super) struct Open {
     file: Listed,
     input: Decompressed,
     /// Hand over what a single read gives.
     pipe: bool,
+    /// It is being written: where it ends now is not its end.
+    grows: bool,
     digest: Digest,
     framing: Box<dyn Framing>,
     header: Option<Arc<[u8]>>,
@@ -201,9 +203,10 @@ const PIPE_BYTES: usize = 64 << 10;
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 impl Open {
-    fn new(file: Listed, input: Decompressed, framing: Box<dyn Framing>) -> Open {
+    pub fn new(file: Listed, input: Decompressed, framing: Box<dyn Framing>) -> Open {
         Open {
             pipe: file.seen.bytes.is_none(),
+            grows: false,
             file,
             input,
             digest: Digest::from_blocks(Mark::default()),
@@ -219,7 +222,8 @@ impl Open {
         }
     }
 
-    fn next(&mut self) -> Result<Option<Chunk>> {
+    /// `None` at its end, or, where it grows, where there is nothing yet.
+    pub fn next(&mut self) -> Result<Option<Chunk>> {
         loop {
             if self.state == State::Skip {
                 self.skip();
@@ -242,7 +246,77 @@ impl Open {
                 self.state = State::Ended;
                 return Ok(Some(chunk));
             }
+            let held = self.buffer.len();
             self.read()?;
+            if self.grows && self.buffer.len() == held {
+                return Ok(None);
+            }
+        }
+    }
+
+    /// It grows, until it is said to have ended.
+    pub fn follow(&mut self) {
+        self.grows = true;
+    }
+
+    /// It will not grow any more: what follows its last record is one.
+    pub fn end(&mut self) {
+        self.grows = false;
+    }
+
+    /// What it held behind what has been read is gone: only what is in memory is left.
+    pub fn cut_off(&mut self) {
+        self.grows = false;
+        self.at_end = true;
+    }
+
+    /// Bytes handed over.
+    pub fn position(&self) -> u64 {
+        self.position
+    }
+
+    pub fn name(&self) -> &str {
+        &self.file.name
+    }
+
+    /// Goes on where another reader of this file was, which has looked at the bytes before.
+    pub fn skip_to(&mut self, position: u64, at: At) -> Result<()> {
+        while self.position < position {
+            while self.state == State::Start && !self.at_end {
+                self.start();
+                if self.state == State::Start {
+                    self.read()?;
+                }
+            }
+            let wanted = position - self.position;
+            let here = self.buffer.len().min(usize::try_from(wanted).unwrap_or(usize::MAX));
+            self.take(here);
+            if self.input.format == Compression::None && self.position < position {
+                let mut file = open(&self.file.path)?;
+                file.seek(SeekFrom::Start(position)).doing(|| named("reading", &self.file.path))?;
+                self.input = Decompressed::new(Box::new(file), Compression::None);
+                self.position = position;
+            } else if here == 0 {
+                let held = self.buffer.len();
+                self.read()?;
+                if self.buffer.len() == held {
+                    return Err(changed(format!("`{}` is shorter than what was read of it", self.file.name)));
+                }
+            }
+        }
+        self.stand(at);
+        Ok(())
+    }
+
+    fn stand(&mut self, at: At) {
+        match at {
+            At::Record if self.position == 0 => {}
+            At::Record => self.state = State::Records,
+            At::TooLong => self.state = State::Skip,
+            At::End => {
+                (self.state, self.at_end, self.corrupt) = (State::Ended, true, None);
+                self.buffer.clear();
+            }
         }
     }
 
@@ -329,7 +403,7 @@ impl Open {
         let result = if self.pipe {
             self.input.read_once(&mut self.buffer, wanted.min(PIPE_BYTES)).map(|n| self.at_end = n == 0)
         } else {
-            self.input.fill(&mut self.buffer, wanted).map(|n| self.at_end = n < wanted)
+            self.input.fill(&mut self.buffer, wanted).map(|n| self.at_end = n < wanted && !self.grows)
         };
         match result {
             Ok(()) => Ok(()),
@@ -426,24 +500,21 @@ impl Open {
                 self.file.name, from.position
             )));
         }
-        match from.at {
-            At::Record => self.state = State::Records,
-            At::TooLong => self.state = State::Skip,
-            At::End => {
-                (self.state, self.at_end, self.corrupt) = (State::Ended, true, None);
-                self.buffer.clear();
-            }
-        }
+        self.stand(from.at);
         Ok(())
     }
 
     fn reading(&self) -> Reading {
-        let at = match self.state {
+        Reading { file: self.as_read(self.file.seen), position: self.position, at: self.at() }
+    }
+
+    /// What lies at the position.
+    pub fn at(&self) -> At {
+        match self.state {
             State::Skip => At::TooLong,
             State::Ended => At::End,
             State::Start | State::Records => At::Record,
-        };
-        Reading { file: self.as_read(self.file.seen), position: self.position, at }
+        }
     }
 
     /// It may have grown while it was read: what it looks like now, at its end, is what it was.
@@ -459,7 +530,8 @@ impl Open {
         ReadFile { name: self.file.name.to_string(), seen, mark: self.digest.mark(), lines }
     }
 
-    fn bytes_read(&self) -> u64 {
+    /// Bytes read of it, as it lies on disk.
+    pub fn bytes_read(&self) -> u64 {
         match self.input.format {
             Compression::None => self.position + self.buffer.len() as u64,
             _ => self.input.compressed_bytes(),

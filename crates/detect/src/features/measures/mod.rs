@@ -1,4 +1,5 @@
 pub mod aggregate;
+pub mod decayed_sum;
 pub mod distinct;
 pub mod entropy;
 pub mod ewma;
@@ -9,5 +10,7 @@ pub mod ordered;
 pub mod quantile;
 #[cfg(test)]
 mod random_log;
+pub mod rank;
 pub mod share;
 pub mod sketch;
+pub mod surprise;

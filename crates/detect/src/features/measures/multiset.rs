@@ -319,6 +319,8 @@ pub struct Tally {
     /// Finds a value's number; empty while there are few, which are searched.
     index: HashTable<u32>,
     total: u64,
+    /// Values that are in the window.
+    distinct: u64,
 }
 
 struct Value {
@@ -335,6 +337,10 @@ impl Tally {
     /// Events in the window.
     pub fn total(&self) -> u64 {
         self.total
+    }
+    /// Different values in the window.
+    pub fn distinct(&self) -> u64 {
+        self.distinct
     }
     /// Events in the window with this value.
     pub fn count(&self, id: u128) -> u64 {
@@ -399,17 +405,21 @@ impl Contents for Tally {
         self.values[number as usize].id
     }
     fn enter(&mut self, number: u32, n: u32) {
-        self.values[number as usize].in_window += u64::from(n);
+        let in_window = &mut self.values[number as usize].in_window;
+        self.distinct += u64::from(*in_window == 0 && n > 0);
+        *in_window += u64::from(n);
         self.total += u64::from(n);
     }
     fn leave(&mut self, number: u32, n: u32) {
-        self.values[number as usize].in_window -= u64::from(n);
+        let in_window = &mut self.values[number as usize].in_window;
+        *in_window -= u64::from(n);
+        self.distinct -= u64::from(*in_window == 0 && n > 0);
         self.total -= u64::from(n);
     }
     fn clear(&mut self) {
         if self.total > 0 {
             self.values.iter_mut().for_each(|value| value.in_window = 0);
-            self.total = 0;
+            (self.total, self.distinct) = (0, 0);
         }
     }
     fn bytes(&self) -> usize {

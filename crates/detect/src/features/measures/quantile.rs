@@ -77,7 +77,7 @@ fn quantile(sorted: &Sorted, q: f64, number: impl Fn(i64) -> f64) -> Option<f64>
     (!between.is_nan()).then_some(between)
 }
 
-fn counted_number(input: &Input<'_>, row: u32) -> Option<f64> {
+pub(super) fn counted_number(input: &Input<'_>, row: u32) -> Option<f64> {
     let number = match input.values {
         _ if !input.is_counted(row) => None,
         Values::Float(numbers) => numbers.get(row as usize).copied(),
@@ -89,7 +89,7 @@ fn counted_number(input: &Input<'_>, row: u32) -> Option<f64> {
 
 /// The window's numbers in order.
 #[derive(Default)]
-struct Numbers(Sorted);
+pub(super) struct Numbers(pub(super) Sorted);
 
 impl Contents for Numbers {
     type Item = f64;
@@ -118,7 +118,7 @@ impl Contents for Numbers {
 }
 
 /// As `f64::total_cmp` has it, but that both zeros are one.
-fn order(number: f64) -> i64 {
+pub(super) fn order(number: f64) -> i64 {
     flip((number + 0.0).to_bits() as i64)
 }
 

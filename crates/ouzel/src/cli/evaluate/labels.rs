@@ -1,7 +1,11 @@
 //! Labels from a CSV file.
 
+use arrow_array::cast::AsArray;
+use arrow_array::types::TimestampMicrosecondType;
+use arrow_array::{Array, StringViewArray};
+use ouzel_connect::codecs::read_text;
 use ouzel_connect::lookups::Texts;
-use ouzel_core::{Error, Kind, Result};
+use ouzel_core::{Error, FieldType, Kind, Result};
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
@@ -9,15 +13,43 @@ pub struct Labels {
     by_key: HashMap<String, String>,
     /// How often each label stands.
     pub counts: BTreeMap<String, u64>,
+    /// Lines whose label was not known yet.
+    pub unknown_yet: u64,
+}
+
+/// Labels become known late: those that were by some time.
+pub struct KnownBy<'a> {
+    /// The column that tells when.
+    pub column: &'a str,
+    /// Microseconds since 1970.
+    pub time: i64,
+}
+
+/// Microseconds since 1970 of a time as text.
+pub fn time(text: &str) -> Option<i64> {
+    let read = read_text(&StringViewArray::from(vec![text]), &FieldType::Timestamp);
+    let times = read.values.as_primitive::<TimestampMicrosecondType>().clone();
+    times.is_valid(0).then(|| times.value(0))
 }
 
 impl Labels {
-    /// [`Kind::Config`]: a column is missing. [`Kind::Data`]: a key has two labels.
-    pub fn read(path: &Path, key: &str, label: &str) -> Result<Labels> {
+    /// [`Kind::Config`]: a column is missing. [`Kind::Data`]: a key has two labels, or a time does not read.
+    pub fn read(path: &Path, key: &str, label: &str, known: Option<KnownBy<'_>>) -> Result<Labels> {
         let texts = Texts::read(path)?;
         let (key, label) = (texts.column(key)?, texts.column(label)?);
-        let mut labels = Labels { by_key: HashMap::new(), counts: BTreeMap::new() };
+        let known = known.map(|known| Ok::<_, Error>((texts.column(known.column)?, known.time))).transpose()?;
+        let mut labels = Labels { by_key: HashMap::new(), counts: BTreeMap::new(), unknown_yet: 0 };
         for (line, row) in texts.rows() {
+            if let Some((column, by)) = known {
+                let when = time(&row[column]).ok_or_else(|| {
+                    let message = format!("`{}`, line {line}: `{}` is no time", path.display(), row[column]);
+                    Error::new(Kind::Data, message)
+                })?;
+                if when > by {
+                    labels.unknown_yet += 1;
+                    continue;
+                }
+            }
             let (key, label) = (row[key].clone(), row[label].clone());
             match labels.by_key.insert(key.clone(), label.clone()) {
                 None => *labels.counts.entry(label).or_default() += 1,

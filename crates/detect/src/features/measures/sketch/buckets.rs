@@ -33,6 +33,11 @@ pub fn number(bucket: i64, level: u8) -> f64 {
     middle.min(f64::MAX).copysign(bucket as f64)
 }
 
+/// The bucket of a number, as a window's summary has it.
+pub fn key(number: f64, level: u8) -> i64 {
+    i64::from(bucket(number, level))
+}
+
 fn bucket(number: f64, level: u8) -> i32 {
     if number == 0.0 {
         return 0;

@@ -88,6 +88,11 @@ impl Frequencies {
         self.counts.find(spread(value), |entry| entry.0 == value).map_or(0, |entry| entry.1)
     }
 
+    /// Different values that are known.
+    pub fn distinct(&self) -> u64 {
+        self.counts.len() as u64
+    }
+
     /// In bits, of `total` events.
     pub fn entropy(&self, total: u64) -> f64 {
         let sampled = self.sampled.events();
