@@ -6,6 +6,7 @@ pub mod explain;
 pub mod fault;
 mod generation;
 pub mod graph;
+pub mod jobs;
 pub mod journal;
 pub mod lists;
 pub mod plan;

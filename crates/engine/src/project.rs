@@ -5,6 +5,7 @@ use crate::config::{
     SinkEntry, StateStore, StreamStore, given,
 };
 use crate::graph;
+use crate::jobs::Job;
 use crate::plan::Plan;
 use crate::registry::SinkConfig;
 use crate::runtime::Place;
@@ -23,6 +24,8 @@ pub struct Project {
     pub root: PathBuf,
     pub name: String,
     pub pipelines: Vec<Pipeline>,
+    /// Each behind those whose tables it reads.
+    pub jobs: Vec<Job>,
     lake: PathBuf,
     state: PathBuf,
     streams: Arc<Streams>,
@@ -71,7 +74,7 @@ pub fn load_with(root: &Path, env: &dyn Fn(&str) -> Option<String>, rewrite: &dy
     reader.streams = config.as_ref().map(|config| streams(root, config, &mut report)).unwrap_or_default();
     let mut pipelines = Vec::new();
     match pipeline_files(root) {
-        Ok(files) if files.is_empty() => {
+        Ok(files) if files.is_empty() && !root.join("jobs").is_dir() => {
             let file = report.file("pipelines", "");
             report
                 .error(Span { file, ..Span::default() }, "this project has no pipeline")
@@ -90,6 +93,7 @@ pub fn load_with(root: &Path, env: &dyn Fn(&str) -> Option<String>, rewrite: &dy
             report.error(Span { file, ..Span::default() }, format!("cannot list the folder: {e}"));
         }
     }
+    let jobs = crate::jobs::load(root, env, &mut report);
     check_targets(&pipelines, &mut report);
     if let Some(config) = &config
         && let StateStore::S3(_) = config.stores.state
@@ -100,6 +104,14 @@ pub fn load_with(root: &Path, env: &dyn Fn(&str) -> Option<String>, rewrite: &dy
     graph::check(&pipelines, &streams, &mut report);
     let Some(config) = config.filter(|_| !report.has_errors()) else { return (None, report) };
     let LakeStore::Local(lake) = &config.stores.lake;
+    let written = pipelines.iter().flat_map(|pipeline| &pipeline.plan.sinks).filter_map(|sink| match &sink.config {
+        SinkConfig::Lake(lake) => Some(lake.table.value.clone()),
+        _ => None,
+    });
+    crate::jobs::check_reads(&jobs, &written.collect(), &root.join(&lake.path), &mut report);
+    if report.has_errors() {
+        return (None, report);
+    }
     let bytes = |memory: &Option<Spanned<ByteSize>>| memory.as_ref().map(|size| size.value.0);
     let (state, lasting, memory, bucket) = match &config.stores.state {
         StateStore::Local(store) => (store.path.as_str(), true, bytes(&store.memory), None),
@@ -110,6 +122,7 @@ pub fn load_with(root: &Path, env: &dyn Fn(&str) -> Option<String>, rewrite: &dy
         root: root.to_path_buf(),
         name: config.name.value.clone(),
         pipelines,
+        jobs,
         lake: root.join(&lake.path),
         state: root.join(state),
         streams: Arc::new(streams),

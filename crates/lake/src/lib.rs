@@ -1,7 +1,8 @@
 //! The lake: Delta tables on disk that any engine reads. The only crate that names `deltalake`.
 
+pub mod jobs;
 pub mod query;
 pub mod tables;
 
-pub use query::Queries;
+pub use query::{Damage, Queries};
 pub use tables::{Commits, LakeSink, Writer};

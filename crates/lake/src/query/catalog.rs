@@ -15,6 +15,8 @@ pub struct Lake {
     verify: bool,
     damage: Damage,
     offered: Mutex<BTreeMap<String, Arc<Make>>>,
+    /// Come before the lake's.
+    given: Mutex<BTreeMap<String, Arc<dyn TableProvider>>>,
 }
 
 /// Makes a table's rows.
@@ -28,7 +30,16 @@ impl std::fmt::Debug for Lake {
 
 impl Lake {
     pub fn new(folder: PathBuf, verify: bool, damage: Damage) -> Lake {
-        Lake { folder, verify, damage, offered: Mutex::default() }
+        Lake { folder, verify, damage, offered: Mutex::default(), given: Mutex::default() }
+    }
+
+    /// A table that comes before the lake's of that name.
+    pub fn give(&self, name: &str, table: Arc<dyn TableProvider>) {
+        self.given().insert(name.to_string(), table);
+    }
+
+    fn given(&self) -> MutexGuard<'_, BTreeMap<String, Arc<dyn TableProvider>>> {
+        self.given.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A table beside the lake's; one of the lake has its name first.
@@ -49,6 +60,7 @@ impl Lake {
         let mut names: Vec<String> =
             entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).filter(|name| self.is_in_lake(name)).collect();
         names.extend(self.offered().keys().cloned());
+        names.extend(self.given().keys().cloned());
         names.sort();
         names.dedup();
         names
@@ -62,6 +74,9 @@ impl SchemaProvider for Lake {
     }
 
     async fn table(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>, DataFusionError> {
+        if let Some(table) = self.given().get(name) {
+            return Ok(Some(table.clone()));
+        }
         let external = |e: ouzel_core::Error| DataFusionError::External(Box::new(e));
         if !self.is_in_lake(name) {
             let Some(make) = self.offered().get(name).cloned() else { return Ok(None) };
@@ -70,11 +85,11 @@ impl SchemaProvider for Lake {
             let rows = made.unwrap_or_else(|_| Err(ouzel_core::Error::internal("making a table panicked"))).map_err(external)?;
             return Ok(Some(Arc::new(MemTable::try_new(rows.schema(), vec![vec![rows]])?)));
         }
-        let table = DeltaFiles::open(&self.folder.join(name), self.verify, self.damage.clone()).await;
+        let table = DeltaFiles::open(&self.folder.join(name), None, self.verify, self.damage.clone()).await;
         Ok(Some(Arc::new(table.map_err(external)?)))
     }
 
     fn table_exist(&self, name: &str) -> bool {
-        self.is_in_lake(name) || self.offered().contains_key(name)
+        self.given().contains_key(name) || self.is_in_lake(name) || self.offered().contains_key(name)
     }
 }

@@ -8,6 +8,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 
+use crate::jobs::history::ChangedFile;
 use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
 use catalog::Lake;
@@ -25,6 +26,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::runtime::Runtime;
 
 pub use checksum::{Summed, checksum_of, suffix, sum_of_name};
+pub use table::DeltaFiles;
 
 /// Bytes that a query keeps in memory; what sorts and joins need beyond goes to disk.
 const MEMORY_BYTES_MAX: usize = 4 << 30;
@@ -78,6 +80,42 @@ impl Queries {
     /// A table that is no part of the lake; its rows are made when a query reads it.
     pub fn offer(&self, name: &str, make: impl Fn() -> Result<RecordBatch> + Send + Sync + 'static) {
         self.lake.offer(name, Arc::new(make));
+    }
+
+    /// A version of a table of the lake stands for its name from here on.
+    pub fn at_version(&self, name: &str, root: &Path, version: u64) -> Result<()> {
+        let table = self.runtime.block_on(DeltaFiles::open(root, Some(version), true, self.damage.clone()))?;
+        self.lake.give(name, Arc::new(table));
+        Ok(())
+    }
+
+    /// Only these files of a table stand for its name from here on.
+    pub fn only_files(&self, name: &str, root: &Path, version: u64, files: Vec<ChangedFile>) -> Result<()> {
+        let table = self.runtime.block_on(DeltaFiles::open_files(root, Some(version), files, self.damage.clone()))?;
+        self.lake.give(name, Arc::new(table));
+        Ok(())
+    }
+
+    /// These files, or these rows, stand for a name from here on.
+    pub fn give(&self, name: &str, table: DeltaFiles) {
+        self.lake.give(name, Arc::new(table));
+    }
+
+    pub fn give_rows(&self, name: &str, schema: SchemaRef, rows: Vec<RecordBatch>) -> Result<()> {
+        let table = datafusion::datasource::MemTable::try_new(schema, vec![rows]).map_err(failed)?;
+        self.lake.give(name, Arc::new(table));
+        Ok(())
+    }
+
+    /// What is known of damage, to be shared with tables that are given.
+    pub fn damage(&self) -> Damage {
+        self.damage.clone()
+    }
+
+    /// The columns that a query gives, without running it.
+    pub fn schema_of(&self, sql: &str) -> Result<SchemaRef> {
+        let planned = self.runtime.block_on(self.context.sql(sql)).map_err(|e| self.told(e))?;
+        Ok(Arc::new(planned.schema().as_arrow().clone()))
     }
 
     /// Names of the tables there are, sorted.

@@ -2,6 +2,7 @@
 
 use super::Damage;
 use super::checksum::{checksum_of, sum_of_name};
+use crate::jobs::history::ChangedFile;
 use arrow_array::{ArrayRef, BooleanArray, RecordBatch, cast::AsArray};
 use arrow_schema::{DataType, Field, FieldRef, Schema, SchemaRef};
 use datafusion::catalog::{Session, TableProvider};
@@ -49,13 +50,17 @@ struct DataFile {
 }
 
 impl DeltaFiles {
-    /// The latest version. [`Kind::Config`]: it uses something of Delta that is not read here.
-    pub async fn open(root: &Path, verify: bool, damage: Damage) -> ouzel_core::Result<DeltaFiles> {
+    /// A version, the latest if none is named. [`Kind::Config`]: it uses something of Delta that is not read here.
+    pub async fn open(root: &Path, version: Option<u64>, verify: bool, damage: Damage) -> ouzel_core::Result<DeltaFiles> {
         let name = root.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let wrong = |e: deltalake_core::DeltaTableError| Error::unavailable(format!("opening the table `{name}`")).caused_by(e);
         let root = root.canonicalize().map_err(|e| Error::unavailable(format!("opening the table `{name}`: {e}")))?;
         let url = ensure_table_uri(root.to_string_lossy()).map_err(wrong)?;
-        let table = DeltaTableBuilder::from_url(url).map_err(wrong)?.load().await.map_err(wrong)?;
+        let mut builder = DeltaTableBuilder::from_url(url).map_err(wrong)?;
+        if let Some(version) = version {
+            builder = builder.with_version(version);
+        }
+        let table = builder.load().await.map_err(wrong)?;
         let snapshot = table.snapshot().map_err(wrong)?.snapshot();
         let (stored, partitions) = columns(snapshot, &name)?;
         let mut files = Vec::new();
@@ -80,6 +85,24 @@ impl DeltaFiles {
         drop(views);
         let all: Vec<FieldRef> = stored.fields().iter().chain(&partitions).cloned().collect();
         Ok(DeltaFiles { root, name, schema: Arc::new(Schema::new(all)), stored, partitions, files, verify, damage })
+    }
+
+    /// Some files of a table, whether a version names them or not, with the columns of a version.
+    pub async fn open_files(
+        root: &Path,
+        version: Option<u64>,
+        files: Vec<ChangedFile>,
+        damage: Damage,
+    ) -> ouzel_core::Result<DeltaFiles> {
+        let mut table = DeltaFiles::open(root, version, true, damage).await?;
+        let named = |file: ChangedFile| -> Result<DataFile> {
+            let values = |field: &FieldRef| value(file.partition.get(field.name()).cloned().flatten(), field);
+            let partition = table.partitions.iter().map(values).collect::<Result<_>>()?;
+            Ok(DataFile { path: file.path, bytes: file.bytes, rows: None, partition })
+        };
+        let files = files.into_iter().map(named).collect::<Result<_>>();
+        table.files = files.map_err(|e| Error::new(Kind::Data, format!("the table `{}`: {e}", table.name)))?;
+        Ok(table)
     }
 
     /// Files that may hold rows for which the filters are true, by what their partitions say.

@@ -7,8 +7,8 @@
 pub mod sink;
 pub mod table;
 
-mod columns;
-mod files;
+pub(crate) mod columns;
+pub(crate) mod files;
 mod fit;
 mod partitions;
 mod stats;

@@ -8,10 +8,12 @@
 use super::columns::Columns;
 use super::files::sync_folder;
 use super::fit::{check_writable, grown};
+use crate::jobs::history::ChangedFile;
 use deltalake_core::kernel::transaction::CommitData;
-use deltalake_core::kernel::{Action, Add, Protocol, StructType, Transaction, new_metadata};
+use deltalake_core::kernel::{Action, Add, Protocol, Remove, StructType, Transaction, new_metadata};
 use deltalake_core::protocol::{DeltaOperation, SaveMode, checkpoints};
 use deltalake_core::{DeltaTable, DeltaTableBuilder, DeltaTableError, ensure_table_uri};
+use futures::TryStreamExt;
 use ouzel_core::clock::{Clock, Stopwatch, WallClock};
 use ouzel_core::error::ResultExt;
 use ouzel_core::{Error, Kind, Result};
@@ -116,6 +118,51 @@ impl Table {
             self.checkpoint_due = self.checkpoint().is_err();
         }
         Ok(version)
+    }
+
+    /// Takes files out and puts others in their place, in one commit on top of the version that was seen. `about` is told in it.
+    /// [`Kind::Conflict`]: somebody else was first.
+    pub fn replace(&mut self, adds: Vec<Add>, removes: Vec<Remove>, about: Value) -> Result<u64> {
+        let sequence = self.sequence + 1;
+        let actions = removes.into_iter().map(Action::Remove).chain(adds.into_iter().map(Action::Add)).collect();
+        let partition_by = self.columns.partition_names().into_iter().map(String::from).collect();
+        let operation = DeltaOperation::Write { mode: SaveMode::Overwrite, partition_by: Some(partition_by), predicate: None };
+        let transaction = Transaction::new_with_last_update(&self.app_id, sequence, Some(WallClock.now_us() / 1000));
+        let bytes = encode(actions, operation, about, vec![transaction])?;
+        if !self.write_version(self.version + 1, &bytes)? {
+            return Err(Error::new(
+                Kind::Conflict,
+                format!("somebody else has written to `{}` meanwhile: run it again", self.root.display()),
+            ));
+        }
+        self.version += 1;
+        self.sequence = sequence;
+        if self.version.is_multiple_of(CHECKPOINT_EVERY) {
+            // Only readers' time depends on it.
+            let _ = self.checkpoint();
+        }
+        Ok(self.version)
+    }
+
+    /// The table's files, each with what takes it out.
+    pub fn files(&self) -> Result<Vec<(ChangedFile, Remove)>> {
+        let table = self.load()?;
+        let snapshot = table.snapshot().map_err(from_delta)?.snapshot();
+        let store = table.log_store();
+        self.runtime.block_on(async {
+            let mut views = snapshot.file_views(store.as_ref(), None);
+            let mut found = Vec::new();
+            while let Some(view) = views.try_next().await.map_err(from_delta)? {
+                let path = view.object_store_path().to_string();
+                let file = ChangedFile { path, bytes: view.size() as u64, partition: view.partition_values_map() };
+                found.push((file, view.remove_action(true)));
+            }
+            Ok(found)
+        })
+    }
+
+    pub fn runtime(&self) -> &Runtime {
+        &self.runtime
     }
 
     fn create(&mut self) -> Result<()> {

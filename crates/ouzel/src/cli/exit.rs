@@ -21,6 +21,8 @@ pub enum Exit {
     Changed = 6,
     /// Another process holds the state, or has taken it over.
     Held = 7,
+    /// A check has stopped a job, or its table is paused.
+    Paused = 8,
     /// Stopped by Ctrl-C before the sources ended; what was read is complete.
     Interrupted = 130,
 }
@@ -35,6 +37,7 @@ Exit codes:
   5    a spec does not hold
   6    what the run is to go on from has changed: input files, definitions, outputs, state
   7    another process holds the state, or has taken it over
+  8    a check has stopped a job, or its table is paused (`ouzel resume`)
   130  stopped by Ctrl-C; what was read is complete";
 
 impl From<Exit> for ExitCode {

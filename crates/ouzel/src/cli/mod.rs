@@ -8,6 +8,7 @@ mod explain;
 mod generate;
 mod graph;
 mod init;
+mod jobs;
 mod metrics;
 mod progress;
 mod query;
@@ -57,6 +58,14 @@ enum Command {
     Run(run::Args),
     /// Run the past again as a new generation of outputs, from some event on; what is before it is run for its state only.
     Replay(run::ReplayArgs),
+    /// What jobs would do: sources, versions, partitions; nothing is touched.
+    Plan(jobs::PlanArgs),
+    /// What jobs have done: each commit with the versions, partitions and checks that it is of.
+    Audit(jobs::AuditArgs),
+    /// Compare a job's table with what the job makes of its sources now: rows that are missing, rows that are too many.
+    Verify(jobs::VerifyArgs),
+    /// Let a job go on whose check has stopped it.
+    Resume(jobs::ResumeArgs),
     /// How far each pipeline is, what waits in its stream, and who runs it.
     Status(status::Args),
     /// Draw pipelines and the streams that join them.
@@ -99,6 +108,10 @@ pub fn main() -> ExitCode {
         Command::Validate(args) => validate::run(&cli.project, args, cli.format),
         Command::Run(args) => run::run(&cli.project, args, cli.format),
         Command::Replay(args) => run::replay(&cli.project, args, cli.format),
+        Command::Plan(args) => jobs::plan(&cli.project, args, cli.format),
+        Command::Audit(args) => jobs::audit(&cli.project, args, cli.format),
+        Command::Verify(args) => jobs::verify(&cli.project, args, cli.format),
+        Command::Resume(args) => jobs::resume(&cli.project, args, cli.format),
         Command::Status(args) => status::run(&cli.project, args, cli.format),
         Command::Graph(args) => graph::run(&cli.project, args, cli.format),
         Command::DeadLetters(args) => aside::run(&cli.project, args, Fate::DeadLettered, cli.format),

@@ -1,10 +1,10 @@
 //! `ouzel run`
 
-use super::metrics;
 use super::progress::ProgressLine;
 use super::terminal::{self, bytes, count, errors_have_colour, output_has_colour, paint};
 use super::validate::load;
 use super::{Exit, Format};
+use super::{jobs, metrics};
 use anstyle::AnsiColor;
 use ouzel_core::Result;
 use ouzel_engine::graph::joined;
@@ -15,11 +15,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Pipelines to run; all if none is named.
+    /// Pipelines and jobs to run; all if none is named: the pipelines, then the jobs that are out of date.
     names: Vec<String>,
     /// Threads that work on events; the default is the number of cores.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     threads: Option<u16>,
+    /// Make the tables of the jobs anew, beside the old ones, which are there until it is done.
+    #[arg(long)]
+    full_refresh: bool,
     /// Start anew instead of going on where the last run stopped: files are written over, tables get a new generation of rows.
     #[arg(long)]
     fresh: bool,
@@ -73,6 +76,7 @@ pub fn replay(root: &Path, args: &ReplayArgs, format: Format) -> Exit {
         fresh: true,
         take_over: false,
         rebuild: None,
+        full_refresh: false,
         follow: false,
         metrics: None,
         from: args.from,
@@ -95,16 +99,31 @@ pub fn run(root: &Path, args: &Args, format: Format) -> Exit {
     if let Err(e) = stop_on_signals(&control) {
         eprintln!("warning: Ctrl-C will not end the run cleanly: {e}");
     }
-    let mut summaries = Map::new();
-    let exit = match project.select(&args.names) {
+    let (mut summaries, mut outcomes) = (Map::new(), Map::new());
+    let (jobs, names): (Vec<String>, Vec<String>) =
+        args.names.iter().cloned().partition(|name| project.jobs.iter().any(|job| job.target == *name));
+    let selected = match names.is_empty() && !jobs.is_empty() {
+        true => Ok(Vec::new()),
+        false => project.select(&names),
+    };
+    let mut exit = match selected {
         Ok(pipelines) => run_all(&project, &pipelines, args, format, &control, &mut summaries),
         Err(message) => {
             eprintln!("error: {message}");
             Exit::Usage
         }
     };
+    // Without names: the jobs that are out of date follow.
+    if exit == Exit::Ok && (args.names.is_empty() || !jobs.is_empty()) {
+        let wanted = |name: &str| jobs.is_empty() || jobs.iter().any(|job| job == name);
+        exit = jobs::run(&project, &wanted, args.full_refresh, format, &mut outcomes);
+    }
     if format == Format::Json {
-        terminal::say(&json!({ "pipelines": summaries }).to_string());
+        let mut all = json!({ "pipelines": summaries });
+        if !outcomes.is_empty() {
+            all["jobs"] = json!(outcomes);
+        }
+        terminal::say(&all.to_string());
     }
     exit
 }

@@ -4,6 +4,7 @@ use super::Exit;
 use super::terminal::say;
 use ouzel_detect::schema::SchemaConfig;
 use ouzel_engine::config::{PipelineConfig, ProjectConfig, SinkColumns};
+use ouzel_engine::jobs::JobConfig;
 use schemars::{JsonSchema, schema_for};
 use serde_json::Value;
 use std::path::Path;
@@ -11,14 +12,19 @@ use std::path::Path;
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Print the schema of one kind of file, or the reference page, instead of writing all schemas to `.ouzel/schema/`.
-    #[arg(value_parser = ["project", "pipeline", "fields", "reference"])]
+    #[arg(value_parser = ["project", "pipeline", "fields", "job", "reference"])]
     kind: Option<String>,
 }
 
 pub fn run(root: &Path, args: &Args) -> Exit {
-    let all = [("project", of::<ProjectConfig>()), ("pipeline", pipeline()), ("fields", of::<SchemaConfig>())];
+    let all = [
+        ("project", of::<ProjectConfig>()),
+        ("pipeline", pipeline()),
+        ("fields", of::<SchemaConfig>()),
+        ("job", of::<JobConfig>()),
+    ];
     if args.kind.as_deref() == Some("reference") {
-        let titles = ["`ouzel.yaml`", "`pipelines/*.yaml`", "`schemas/*.yaml`"];
+        let titles = ["`ouzel.yaml`", "`pipelines/*.yaml`", "`schemas/*.yaml`", "`jobs/*.sql`, before the SQL"];
         let files: Vec<(&str, &Value)> = titles.into_iter().zip(all.iter().map(|(_, schema)| schema)).collect();
         say(super::reference::page(&files).trim_end());
         return Exit::Ok;
@@ -44,7 +50,7 @@ pub fn run(root: &Path, args: &Args) -> Exit {
 pub fn write(root: &Path) -> std::io::Result<Vec<String>> {
     let folder = root.join(".ouzel/schema");
     std::fs::create_dir_all(&folder)?;
-    [("project", of::<ProjectConfig>()), ("pipeline", pipeline()), ("fields", of::<SchemaConfig>())]
+    [("project", of::<ProjectConfig>()), ("pipeline", pipeline()), ("fields", of::<SchemaConfig>()), ("job", of::<JobConfig>())]
         .into_iter()
         .map(|(name, schema)| {
             let path = folder.join(format!("{name}.json"));

@@ -43,6 +43,14 @@ fn every_example_in_a_doc_comment_parses() {
         examples += 1;
         check::<ouzel_detect::schema::SchemaConfig>("SchemaConfig", &example);
     }
+    for example in yaml_blocks(&schemars::schema_for!(ouzel_engine::jobs::JobConfig).to_value()) {
+        examples += 1;
+        // Its lists of columns are spelled out before it is read.
+        check::<ouzel_engine::jobs::JobConfig>(
+            "JobConfig",
+            &example.replace("unique: [day, customer]", "unique: { columns: [day, customer] }"),
+        );
+    }
     assert!(examples >= 14, "only {examples} examples: were the doc comments lost?");
 }
 

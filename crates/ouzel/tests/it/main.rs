@@ -5,6 +5,7 @@ mod asking;
 mod commands;
 mod docs;
 mod init;
+mod jobs;
 mod lookups;
 mod resume;
 mod specs;

@@ -1,0 +1,174 @@
+//! Jobs: tables made of tables by SQL. A job takes the versions of its sources that no commit of it has taken, finds the partitions that their
+//! rows touch, makes exactly those anew from the whole sources, has them checked, and puts them in the place of the old ones in one commit, which tells what it was made of.
+
+mod audit;
+mod checks;
+mod config;
+mod run;
+mod template;
+
+pub use audit::{Entry, audit};
+pub use checks::Checked;
+pub use config::{CheckConfig, JobConfig};
+pub use run::{Kind as RunKind, Lake, Outcome, Planned, Source, paused, plan, resume, run, verify};
+
+use crate::plan::version;
+use ouzel_core::yaml::{Node, Value, decode, parse};
+use ouzel_core::{Report, Span};
+use std::collections::BTreeSet;
+use std::path::Path;
+
+/// A file of `jobs/`, read and checked as far as that goes without looking at tables.
+#[derive(Debug, Clone)]
+pub struct Job {
+    /// The table it makes.
+    pub target: String,
+    /// Its file, relative to the project.
+    pub file: String,
+    pub config: JobConfig,
+    /// With its templates.
+    pub sql: String,
+    /// Tables that it reads.
+    pub reads: BTreeSet<String>,
+    /// Of what it says: a job that says something else makes its table anew.
+    pub version: String,
+}
+
+/// The line that front matter begins and ends with.
+const FENCE: &str = "---";
+
+/// The jobs of a project, each behind those whose tables it reads. Problems go to the report.
+pub fn load(root: &Path, env: &dyn Fn(&str) -> Option<String>, report: &mut Report) -> Vec<Job> {
+    let mut jobs: Vec<Job> = Vec::new();
+    for file in files(root) {
+        let Some(job) = read(root, &file, env, report) else { continue };
+        if let Some(other) = jobs.iter().find(|other| other.target == job.target) {
+            let at = report.file(file, "");
+            report
+                .error(
+                    Span { file: at, ..Span::default() },
+                    format!("the table `{}` is made by {} already", job.target, other.file),
+                )
+                .hint("give one of them another `target`");
+            continue;
+        }
+        jobs.push(job);
+    }
+    in_order(jobs, report)
+}
+
+/// Tells of tables that a job reads and nobody makes. `made`: the tables that pipelines make; those of the lake are there already.
+pub fn check_reads(jobs: &[Job], made: &BTreeSet<String>, lake: &Path, report: &mut Report) {
+    let targets: BTreeSet<&str> = jobs.iter().map(|job| job.target.as_str()).collect();
+    for job in jobs {
+        if made.contains(&job.target) {
+            let at = report.file(job.file.clone(), "");
+            report
+                .error(Span { file: at, ..Span::default() }, format!("the table `{}` is written by a pipeline", job.target))
+                .hint("a job makes a table of its own: give it another `target`");
+        }
+        let is_there =
+            |table: &str| made.contains(table) || targets.contains(table) || lake.join(table).join("_delta_log").is_dir();
+        for table in job.reads.iter().filter(|table| !is_there(table)) {
+            let at = report.file(job.file.clone(), "");
+            let known: Vec<&str> = made.iter().map(String::as_str).chain(targets.iter().copied()).collect();
+            report
+                .error(
+                    Span { file: at, ..Span::default() },
+                    format!("it reads the table `{table}`, which no pipeline and no job makes, and which is not in the lake"),
+                )
+                .did_you_mean(table, known);
+        }
+    }
+}
+
+fn files(root: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(root.join("jobs")).into_iter().flatten().flatten();
+    let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
+    let mut files: Vec<String> =
+        names.filter(|name| name.ends_with(".sql") && !name.starts_with('.')).map(|name| format!("jobs/{name}")).collect();
+    files.sort();
+    files
+}
+
+fn read(root: &Path, file: &str, env: &dyn Fn(&str) -> Option<String>, report: &mut Report) -> Option<Job> {
+    let text = match std::fs::read_to_string(root.join(file)) {
+        Ok(text) => text,
+        Err(e) => {
+            let at = report.file(file, "");
+            report.error(Span { file: at, ..Span::default() }, format!("cannot read it: {e}"));
+            return None;
+        }
+    };
+    let at = report.file(file, text.clone());
+    let start = Span { file: at, line: 1, column: 1, len: 3 };
+    let rest = text.strip_prefix(FENCE).and_then(|rest| rest.strip_prefix('\n'));
+    let parts = rest.and_then(|rest| rest.split_once("\n---\n").or_else(|| rest.strip_prefix("---\n").map(|sql| ("", sql))));
+    let Some((front, sql)) = parts else {
+        report
+            .error(start, "a job begins with its settings between two lines `---`, then comes its SQL")
+            .hint("for example `---`, `partition_by: [day]`, `---`, `select ..`");
+        return None;
+    };
+    // One line for the fence, so that places are those of the file.
+    let mut node = match front.trim().is_empty() {
+        true => Node { span: start, value: Value::Map(Vec::new()) },
+        false => parse(report, at, &format!("\n{front}\n"), env)?,
+    };
+    spell_out(&mut node);
+    let config: JobConfig = decode(report, &node)?;
+    config.validate(report);
+    let stem = file.trim_start_matches("jobs/").trim_end_matches(".sql").to_string();
+    let target = config.target.as_ref().map_or(stem, |target| target.value.clone());
+    let rendered = template::render(sql, &template::Given { this: &target, incremental: true, interval: None });
+    let reads = match rendered {
+        Ok(rendered) => rendered.reads,
+        Err((line, why)) => {
+            // Lines before the SQL: two fences and what is between them.
+            let before = front.lines().count() as u32 + 2;
+            report.error(Span { file: at, line: before + line, column: 1, len: 0 }, why);
+            return None;
+        }
+    };
+    Some(Job { target, file: file.to_string(), version: version(&[&text]), sql: sql.to_string(), reads, config })
+}
+
+/// `unique: [a, b]` is short for `unique: { columns: [a, b] }`.
+fn spell_out(front: &mut Node) {
+    let Value::Map(pairs) = &mut front.value else { return };
+    let is = |key: &Node, name: &str| matches!(&key.value, Value::Scalar { text, .. } if text == name);
+    let Some((_, Node { value: Value::List(checks), .. })) = pairs.iter_mut().find(|(key, _)| is(key, "checks")) else { return };
+    for check in checks {
+        let Value::Map(kinds) = &mut check.value else { continue };
+        for (_, of) in kinds {
+            if let Value::List(_) = of.value {
+                let span = of.span;
+                let key = Node { span, value: Value::Scalar { text: "columns".into(), plain: true } };
+                let list = std::mem::replace(&mut of.value, Value::Map(Vec::new()));
+                of.value = Value::Map(vec![(key, Node { span, value: list })]);
+            }
+        }
+    }
+}
+
+/// Each behind those whose tables it reads. A circle is a problem.
+fn in_order(mut jobs: Vec<Job>, report: &mut Report) -> Vec<Job> {
+    let mut ordered: Vec<Job> = Vec::new();
+    while !jobs.is_empty() {
+        let waits: BTreeSet<String> = jobs.iter().map(|job| job.target.clone()).collect();
+        let (ready, rest): (Vec<Job>, Vec<Job>) =
+            jobs.into_iter().partition(|job| job.reads.iter().all(|table| !waits.contains(table)));
+        if ready.is_empty() {
+            let names: Vec<&str> = rest.iter().map(|job| job.target.as_str()).collect();
+            let at = report.file(rest[0].file.clone(), "");
+            report.error(
+                Span { file: at, ..Span::default() },
+                format!("these jobs read one another in a circle: {}", names.join(", ")),
+            );
+            return ordered;
+        }
+        ordered.extend(ready);
+        jobs = rest;
+    }
+    ordered
+}

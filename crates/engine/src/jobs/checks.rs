@@ -1,0 +1,104 @@
+//! Checks of a run's rows, before anybody sees them. Each is a query that finds what is wrong.
+
+use super::Job;
+use super::config::{Allowed, CheckConfig, Severity};
+use super::template::{Given, quoted, render};
+use arrow_array::RecordBatch;
+use ouzel_connect::sinks::objects;
+use ouzel_core::{Error, Result};
+use ouzel_lake::Queries;
+use serde::Serialize;
+use serde_json::Value;
+
+/// The run's rows, as checks name them.
+pub const NEW: &str = "__new";
+/// Failing rows that are kept to be looked at.
+const KEPT: usize = 100;
+
+/// What a check has found.
+#[derive(Debug, Clone, Serialize)]
+pub struct Checked {
+    pub name: String,
+    pub failing: u64,
+    pub ok: bool,
+    /// It does not stop the run.
+    pub warns: bool,
+    /// Some of the failing rows.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub rows: Vec<Value>,
+}
+
+/// Runs a job's checks. In `queries` the table `__new` has the run's rows, and the target's name stands for the table as it will be.
+pub fn check(job: &Job, queries: &Queries, rows: u64) -> Result<Vec<Checked>> {
+    let mut found = Vec::new();
+    for check in job.config.checks.iter().filter_map(|check| check.0.as_ref()) {
+        let (name, sql) = query(job, &check.value)?;
+        let (mut failing, mut kept) = (0, Vec::new());
+        match sql {
+            None => failing = u64::from(rows == 0),
+            Some(sql) => {
+                for batch in queries.run(&sql).map_err(|e| e.context(format!("the check `{name}`")))? {
+                    let batch: RecordBatch = batch?;
+                    failing += batch.num_rows() as u64;
+                    if kept.len() < KEPT {
+                        let some = batch.slice(0, batch.num_rows().min(KEPT - kept.len()));
+                        kept.extend(objects(&some)?.into_iter().map(Value::Object));
+                    }
+                }
+            }
+        }
+        let allowed = check.value.at_most().and_then(Allowed::read).unwrap_or(Allowed::Rows(0));
+        let ok = allowed.holds(failing, rows);
+        let warns = check.value.severity() == Severity::Warn;
+        found.push(Checked { name, failing, ok, warns, rows: if ok { Vec::new() } else { kept } });
+    }
+    Ok(found)
+}
+
+/// A check's name, and the query of what is wrong; none where there need be a row.
+fn query(job: &Job, check: &CheckConfig) -> Result<(String, Option<String>)> {
+    let list = |columns: &[String]| columns.iter().map(|c| quoted(c)).collect::<Vec<_>>();
+    let new = quoted(NEW);
+    Ok(match check {
+        CheckConfig::NotEmpty(_) => ("not_empty".into(), None),
+        CheckConfig::Unique(c) => {
+            let names: Vec<String> = c.columns.0.iter().map(|c| c.value.clone()).collect();
+            let by = list(&names).join(", ");
+            let sql = format!("select {by}, count(*) as rows from {} group by {by} having count(*) > 1", quoted(&job.target));
+            (format!("unique {}", names.join(", ")), Some(sql))
+        }
+        CheckConfig::NotNull(c) => {
+            let names: Vec<String> = c.columns.0.iter().map(|c| c.value.clone()).collect();
+            let any = list(&names).iter().map(|c| format!("{c} is null")).collect::<Vec<_>>().join(" or ");
+            (format!("not_null {}", names.join(", ")), Some(format!("select * from {new} where {any}")))
+        }
+        CheckConfig::Accepted(c) => {
+            let values = c.values.iter().map(|v| format!("'{}'", v.replace('\'', "''"))).collect::<Vec<_>>().join(", ");
+            let column = quoted(&c.column.value);
+            let sql = format!("select * from {new} where {column} is not null and cast({column} as varchar) not in ({values})");
+            (format!("accepted {}", c.column.value), Some(sql))
+        }
+        CheckConfig::Range(c) => {
+            let column = quoted(&c.column.value);
+            let below = c.min.map(|min| format!("{column} < {min}"));
+            let above = c.max.map(|max| format!("{column} > {max}"));
+            let any = below.into_iter().chain(above).collect::<Vec<_>>().join(" or ");
+            let any = if any.is_empty() { "false".into() } else { any };
+            (format!("range {}", c.column.value), Some(format!("select * from {new} where {any}")))
+        }
+        CheckConfig::Relationships(c) => {
+            let (column, field) = (quoted(&c.column.value), quoted(&c.field.value));
+            let sql = format!(
+                "select n.* from {new} n where n.{column} is not null and not exists (select 1 from {} t where t.{field} = n.{column})",
+                quoted(&c.to.value)
+            );
+            (format!("relationships {}", c.column.value), Some(sql))
+        }
+        CheckConfig::Sql(c) => {
+            let given = Given { this: &job.target, incremental: true, interval: None };
+            let rendered = render(&c.query.value, &given)
+                .map_err(|(_, why)| Error::config(format!("the check `{}`: {why}", c.name.value)))?;
+            (c.name.value.clone(), Some(rendered.sql))
+        }
+    })
+}

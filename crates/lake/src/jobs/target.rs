@@ -1,0 +1,125 @@
+//! The table that a job makes: new files are written beside the old ones, looked at, and put in their place in one commit.
+
+use super::history::ChangedFile;
+use crate::query::{Damage, DeltaFiles};
+use crate::tables::columns::{Columns, ToTable};
+use crate::tables::files::Files;
+use crate::tables::table::Table;
+use arrow_array::RecordBatch;
+use arrow_schema::Schema;
+use deltalake_core::kernel::{Add, Remove};
+use ouzel_core::{Encode, Encoded, Error, Result};
+use serde_json::Value;
+use std::collections::{HashMap, HashSet};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Values of the partition columns, by name; `None` is null.
+pub type Partition = HashMap<String, Option<String>>;
+
+pub struct Target {
+    table: Table,
+    columns: Arc<Columns>,
+    app_id: String,
+}
+
+/// Files that no commit has named yet.
+pub struct Written {
+    adds: Vec<Add>,
+    paths: Vec<PathBuf>,
+    pub rows: u64,
+}
+
+impl Written {
+    pub fn bytes(&self) -> u64 {
+        self.adds.iter().map(|add| add.size as u64).sum()
+    }
+
+    /// Takes them away again: nothing is to become of them.
+    pub fn discard(self) {
+        for path in self.paths {
+            let _ = std::fs::remove_file(path);
+        }
+    }
+}
+
+impl Target {
+    /// Opens the table of a job, or makes it. [`ouzel_core::Kind::Config`]: its columns do not fit.
+    pub fn open(root: &Path, job: &str, schema: &Schema, partition_by: &[String]) -> Result<Target> {
+        let columns = Arc::new(Columns::new(schema, partition_by)?);
+        let app_id = format!("ouzel.job.{job}");
+        let table = Table::open_or_create(root, &columns, &app_id)?;
+        Ok(Target { table, columns, app_id })
+    }
+
+    pub fn version(&self) -> u64 {
+        self.table.version()
+    }
+
+    /// Writes rows to files; they last, and nobody sees them.
+    pub fn write(&self, rows: impl Iterator<Item = Result<RecordBatch>>) -> Result<Written> {
+        let mut files = Files::new(self.table.root(), &self.columns, &self.app_id);
+        let mut encoder = ToTable::new(self.columns.clone());
+        let mut written = 0;
+        for batch in rows {
+            let Encoded::Rows(batch) = encoder.encode(&batch?)? else { return Err(Error::internal("a table takes rows")) };
+            if batch.num_rows() > 0 {
+                written += batch.num_rows() as u64;
+                files.write(&batch)?;
+            }
+        }
+        let (adds, sync) = files.finish()?.split();
+        sync()?;
+        let paths = adds.iter().map(|add| self.table.root().join(&add.path)).collect();
+        Ok(Written { adds, paths, rows: written })
+    }
+
+    /// The table as it will be: what is there but for some partitions, and what was written.
+    pub fn preview(&self, kept: &Replaced, written: &Written, damage: Damage) -> Result<(DeltaFiles, DeltaFiles)> {
+        let new: Vec<_> = written.adds.iter().map(ChangedFile::from).collect();
+        let open = |files| self.table.runtime().block_on(DeltaFiles::open_files(self.table.root(), None, files, damage.clone()));
+        Ok((open(new.clone())?, open(kept.kept.iter().cloned().chain(new).collect())?))
+    }
+
+    /// The files of some partitions (all, if none are named), and the others.
+    pub fn replaced(&self, partitions: Option<&[Partition]>) -> Result<Replaced> {
+        let files = self.table.files()?;
+        let names = self.columns.partition_names();
+        let key = |values: &Partition| -> Vec<Option<String>> {
+            names.iter().map(|name| values.get(*name).cloned().flatten().filter(|value| !value.is_empty())).collect()
+        };
+        let wanted: Option<HashSet<Vec<Option<String>>>> = partitions.map(|all| all.iter().map(key).collect());
+        let (mut removed, mut kept) = (Vec::new(), Vec::new());
+        for (file, remove) in files {
+            match wanted.as_ref().is_none_or(|wanted| wanted.contains(&key(&file.partition))) {
+                true => removed.push(remove),
+                false => kept.push(file),
+            }
+        }
+        Ok(Replaced { removed, kept })
+    }
+
+    /// Puts what was written in the place of what is replaced, all at once. `job` is told in the commit.
+    /// [`ouzel_core::Kind::Conflict`]: somebody else has written to the table meanwhile.
+    pub fn publish(&mut self, replaced: Replaced, written: Written, job: Value) -> Result<u64> {
+        self.table.replace(written.adds, replaced.removed, job)
+    }
+}
+
+/// What a commit takes out, and what it leaves.
+pub struct Replaced {
+    removed: Vec<Remove>,
+    kept: Vec<ChangedFile>,
+}
+
+impl Replaced {
+    pub fn files(&self) -> usize {
+        self.removed.len()
+    }
+}
+
+impl From<&Add> for ChangedFile {
+    fn from(add: &Add) -> ChangedFile {
+        ChangedFile { path: add.path.clone(), bytes: add.size as u64, partition: add.partition_values.clone() }
+    }
+}

@@ -1,0 +1,291 @@
+//! `ouzel plan`, `audit`, `verify`, `resume`, and the jobs of `ouzel run`.
+
+use super::query::told;
+use super::terminal::{bytes, count, errors_have_colour, output_has_colour, paint, plural, say};
+use super::validate::load;
+use super::{Exit, Format};
+use anstyle::AnsiColor;
+use ouzel_core::Result;
+use ouzel_engine::Project;
+use ouzel_engine::jobs::{self, Checked, Job, Lake, Outcome, Planned, RunKind};
+use serde_json::{Map, Value, json};
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+#[derive(Debug, clap::Args)]
+pub struct PlanArgs {
+    /// Jobs; all if none is named.
+    names: Vec<String>,
+    /// As of a run with it.
+    #[arg(long)]
+    full_refresh: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct AuditArgs {
+    /// Jobs; all if none is named.
+    names: Vec<String>,
+    /// Commits of each, the latest first.
+    #[arg(long, default_value_t = 20)]
+    limit: usize,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct VerifyArgs {
+    /// Jobs; all if none is named.
+    names: Vec<String>,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct ResumeArgs {
+    /// The job's table.
+    target: String,
+    /// Why it may go on: kept with what had stopped it.
+    #[arg(long)]
+    reason: String,
+}
+
+fn threads() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// Where pauses are kept.
+fn folder(root: &Path) -> PathBuf {
+    root.join(".ouzel/jobs")
+}
+
+fn select<'p>(project: &'p Project, names: &[String]) -> std::result::Result<Vec<&'p Job>, Exit> {
+    let known = || project.jobs.iter().map(|job| job.target.as_str()).collect::<Vec<_>>().join(", ");
+    if let Some(name) = names.iter().find(|name| project.jobs.iter().all(|job| job.target != **name)) {
+        eprintln!("error: there is no job `{name}`; known are {}", known());
+        return Err(Exit::Usage);
+    }
+    Ok(project.jobs.iter().filter(|job| names.is_empty() || names.contains(&job.target)).collect())
+}
+
+/// What a command tells of a job: for machines, for people, and how it ended.
+type Told = (Value, String, Exit);
+
+/// For each job of a project.
+fn each(root: &Path, names: &[String], format: Format, about: &dyn Fn(&Lake<'_>, &Job) -> Result<Told>) -> Exit {
+    let project = match load(root) {
+        Ok(project) => project,
+        Err(exit) => return exit,
+    };
+    let jobs = match select(&project, names) {
+        Ok(jobs) => jobs,
+        Err(exit) => return exit,
+    };
+    let (place, state) = (project.place(), folder(root));
+    let lake = Lake { lake: &place.lake, state: &state, threads: threads() };
+    let (mut all, mut exit) = (Map::new(), Exit::Ok);
+    for job in jobs {
+        match about(&lake, job) {
+            Ok((value, text, its)) => {
+                if format == Format::Text {
+                    say(text.trim_end());
+                }
+                all.insert(job.target.clone(), value);
+                exit = if exit == Exit::Ok { its } else { exit };
+            }
+            Err(e) => return told(&e),
+        }
+    }
+    if format == Format::Json {
+        say(&json!({ "jobs": all }).to_string());
+    }
+    exit
+}
+
+pub fn plan(root: &Path, args: &PlanArgs, format: Format) -> Exit {
+    each(root, &args.names, format, &|lake, job| {
+        let planned = jobs::plan(lake, job, args.full_refresh)?;
+        let paused = jobs::paused(lake, &job.target)?.is_some();
+        let mut text = planned_text(&planned, output_has_colour());
+        if paused {
+            text.push_str("  paused     a check has stopped it: `ouzel resume`\n");
+        }
+        Ok((json!(planned), text, if paused { Exit::Paused } else { Exit::Ok }))
+    })
+}
+
+pub fn audit(root: &Path, args: &AuditArgs, format: Format) -> Exit {
+    each(root, &args.names, format, &|lake, job| {
+        let mut entries = jobs::audit(lake.lake, &job.target)?;
+        entries.truncate(args.limit);
+        let mut text = format!("{}\n", paint(&job.target, AnsiColor::Cyan, output_has_colour()));
+        for entry in &entries {
+            let told = &entry.job;
+            let sources: Vec<String> = told["sources"]
+                .as_object()
+                .into_iter()
+                .flatten()
+                .map(|(name, to)| {
+                    format!("{name} {} to {to}", told["from"][name].as_u64().map_or("-".to_string(), |from| from.to_string()))
+                })
+                .collect();
+            let partitions = told["partitions"].as_array().map_or(0, Vec::len);
+            let what = if told["kind"] == "full" {
+                "anew".to_string()
+            } else {
+                format!("{partitions} partition{}", plural(partitions as u64))
+            };
+            let _ = writeln!(
+                text,
+                "  version {:>5}  {:<14}  {:>12} rows  {}",
+                entry.version,
+                what,
+                count(told["rows"].as_u64().unwrap_or(0)),
+                sources.join(", ")
+            );
+        }
+        Ok((json!(entries), text, Exit::Ok))
+    })
+}
+
+pub fn verify(root: &Path, args: &VerifyArgs, format: Format) -> Exit {
+    each(root, &args.names, format, &|lake, job| {
+        let (rows, missing, surplus) = jobs::verify(lake, job)?;
+        let same = missing + surplus == 0;
+        let text = format!(
+            "{}: {} rows, {} missing, {} too many: {}\n",
+            paint(&job.target, AnsiColor::Cyan, output_has_colour()),
+            count(rows),
+            count(missing),
+            count(surplus),
+            if same { "as made anew" } else { "NOT as made anew" }
+        );
+        let exit = if same { Exit::Ok } else { Exit::Failed };
+        Ok((json!({ "rows": rows, "missing": missing, "surplus": surplus }), text, exit))
+    })
+}
+
+pub fn resume(root: &Path, args: &ResumeArgs, format: Format) -> Exit {
+    each(root, std::slice::from_ref(&args.target), format, &|lake, job| {
+        let was = jobs::resume(lake, &job.target, &args.reason)?;
+        let text = format!("{}: {}\n", job.target, if was { "goes on with its next run" } else { "was not paused" });
+        Ok((json!({ "was_paused": was }), text, Exit::Ok))
+    })
+}
+
+/// Runs jobs, each behind those whose tables it reads. What reads a table that a check has stopped is held.
+pub fn run(
+    project: &Project,
+    wanted: &dyn Fn(&str) -> bool,
+    full: bool,
+    format: Format,
+    outcomes: &mut Map<String, Value>,
+) -> Exit {
+    let (place, state) = (project.place(), folder(&project.root));
+    let lake = Lake { lake: &place.lake, state: &state, threads: threads() };
+    let mut held: BTreeSet<String> = BTreeSet::new();
+    let mut exit = Exit::Ok;
+    for job in project.jobs.iter().filter(|job| wanted(&job.target)) {
+        if let Some(table) = job.reads.iter().find(|table| held.contains(*table)) {
+            eprintln!(
+                "{}: held: `{table}`, which it reads, is paused",
+                paint(&job.target, AnsiColor::Yellow, errors_have_colour())
+            );
+            held.insert(job.target.clone());
+            continue;
+        }
+        let done = jobs::paused(&lake, &job.target).and_then(|paused| match paused {
+            Some(_) => Ok(None),
+            None => jobs::run(&lake, job, full).map(Some),
+        });
+        match done {
+            Err(e) => return told(&e),
+            Ok(None) => {
+                eprintln!(
+                    "{}: paused: a check has stopped it; the old data are there. `ouzel resume {} --reason ..` lets it go on",
+                    paint(&job.target, AnsiColor::Yellow, errors_have_colour()),
+                    job.target
+                );
+                held.insert(job.target.clone());
+                exit = Exit::Paused;
+            }
+            Ok(Some(outcome)) => {
+                if format == Format::Text {
+                    eprint!("{}", outcome_text(&outcome, errors_have_colour()));
+                }
+                if outcome.blocked {
+                    let owner = job.config.owner.as_ref().map_or(String::new(), |owner| format!(" Tell {owner}."));
+                    eprintln!(
+                        "{}: {}: a check has stopped it; the old data stay, and the table is paused.{owner}",
+                        paint("error", AnsiColor::Red, errors_have_colour()),
+                        job.target
+                    );
+                    held.insert(job.target.clone());
+                    exit = Exit::Paused;
+                }
+                outcomes.insert(job.target.clone(), json!(outcome));
+            }
+        }
+    }
+    exit
+}
+
+fn planned_text(planned: &Planned, colour: bool) -> String {
+    let what = match planned.kind {
+        RunKind::Nothing => "nothing to do".to_string(),
+        RunKind::Full => "is made anew".to_string(),
+        RunKind::Incremental if planned.partitions.is_empty() => "gets new rows".to_string(),
+        RunKind::Incremental => {
+            let n = planned.partitions.len() as u64;
+            format!("{} partition{} made anew", count(n), plural(n))
+        }
+    };
+    let mut out = format!("{}: {what}: {}\n", paint(&planned.target, AnsiColor::Cyan, colour), planned.why);
+    for source in &planned.sources {
+        let from = source.from.map_or("the beginning".to_string(), |from| format!("version {from}"));
+        let mut text = format!("{} from {from} to {}", source.table, source.to);
+        if source.files_added + source.files_removed > 0 {
+            let _ =
+                write!(text, ", {} files added, {} removed, {}", source.files_added, source.files_removed, bytes(source.bytes));
+        }
+        let _ = writeln!(out, "  reads      {text}");
+    }
+    if !planned.partitions.is_empty() {
+        let shown: Vec<&str> = planned.partitions.iter().take(8).map(String::as_str).collect();
+        let more = planned.partitions.len().saturating_sub(8);
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        let _ = writeln!(out, "  partitions {}{more}", shown.join(", "));
+    }
+    out
+}
+
+fn outcome_text(outcome: &Outcome, colour: bool) -> String {
+    let mut out = planned_text(&outcome.planned, colour);
+    if outcome.planned.kind != RunKind::Nothing {
+        let version = outcome.version.map_or("not published".to_string(), |version| format!("version {version}"));
+        let _ = writeln!(
+            out,
+            "  wrote      {} rows, in the place of {} files, {version}, {:.1} s",
+            count(outcome.rows),
+            outcome.files_removed,
+            outcome.seconds
+        );
+    }
+    for check in &outcome.checks {
+        out.push_str(&check_text(check, colour));
+    }
+    out
+}
+
+fn check_text(check: &Checked, colour: bool) -> String {
+    let (word, shade) = match (check.ok, check.warns) {
+        (true, _) => ("ok", AnsiColor::Green),
+        (false, true) => ("warns", AnsiColor::Yellow),
+        (false, false) => ("FAILS", AnsiColor::Red),
+    };
+    let mut text = format!("  check      {}: {}", check.name, paint(word, shade, colour));
+    if check.failing > 0 {
+        let _ = write!(text, ", {} row{}", count(check.failing), plural(check.failing));
+    }
+    text.push('\n');
+    for row in check.rows.iter().take(3) {
+        let _ = writeln!(text, "             {row}");
+    }
+    text
+}

@@ -1,0 +1,244 @@
+//! Jobs: tables made of tables, as a user runs them.
+
+use super::commands::write;
+use super::ouzel;
+use serde_json::Value;
+use std::path::Path;
+
+const PIPELINE: &str = "source: { file: { path: \"in-*.ndjson\" } }
+codec: json
+event: { fields: { t: timestamp, customer: text, country: text, bytes: int }, time: t, lateness: 1m }
+sinks: [{ lake: { table: requests } }]
+";
+const DAILY: &str = "---
+partition_by: [day, country]
+checks:
+  - not_empty
+  - unique: [day, country, customer]
+  - range: { column: bytes, max: 1000000 }
+owner: data@example.org
+---
+select cast(t as date) as day, country, customer, count(*) as total, sum(bytes) as bytes
+from {{ ref('requests') }} group by 1, 2, 3
+";
+const HOURLY: &str = "---
+partition_by: [hour]
+---
+select date_part('hour', t) as hour, count(*) as total from {{ ref('requests') }} {% if incremental %}where true{% endif %} group by 1
+";
+const TOTALS: &str = "---
+target: totals
+---
+select country, sum(total) as total from {{ ref('daily') }} group by 1
+";
+
+fn project() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().expect("a folder");
+    write(folder.path(), "ouzel.yaml", "name: test\n");
+    write(folder.path(), "pipelines/web.yaml", PIPELINE);
+    write(folder.path(), "jobs/daily.sql", DAILY);
+    write(folder.path(), "jobs/a_hourly.sql", &HOURLY.replace("partition_by", "target: hourly\npartition_by"));
+    write(folder.path(), "jobs/b_totals.sql", TOTALS);
+    folder
+}
+
+/// Rows of some days, the same for the same seed: null countries and odd ones among them.
+fn rows(seed: u64, n: u64, days: std::ops::Range<u64>) -> String {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let mut random = |below: u64| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state % below
+    };
+    let mut text = String::new();
+    for _ in 0..n {
+        let (day, hour) = (days.start + random(days.end - days.start), random(24));
+        let country = ["\"DE\"", "\"FR\"", "null", "\"a/b c\""][random(4) as usize];
+        text += &format!(
+            "{{\"t\":\"2026-11-{:02}T{hour:02}:30:00Z\",\"customer\":\"c{}\",\"country\":{country},\"bytes\":{}}}\n",
+            day + 1,
+            random(7),
+            random(1000)
+        );
+    }
+    text
+}
+
+fn call(root: &Path, args: &[&str], env: &[(&str, &str)]) -> (Option<i32>, Value, String) {
+    let root = root.display().to_string();
+    let args: Vec<&str> = args.iter().copied().chain(["-p", &root, "--format", "json"]).collect();
+    let (output, out, err) = ouzel(&args, env);
+    let told = out.lines().last().and_then(|line| serde_json::from_str(line).ok()).unwrap_or_default();
+    (output.status.code(), told, err)
+}
+
+fn verified(root: &Path) {
+    let (code, told, err) = call(root, &["verify"], &[]);
+    assert_eq!(code, Some(0), "{told} {err}");
+}
+
+#[test]
+fn exactly_the_partitions_that_new_rows_touch_are_made_anew() {
+    let folder = project();
+    let root = folder.path();
+    write(root, "in-00.ndjson", &rows(1, 2_000, 0..10));
+    let (code, told, err) = call(root, &["run"], &[]);
+    assert_eq!((code, &told["jobs"]["daily"]["kind"]), (Some(0), &"full".into()), "{err}");
+    verified(root);
+    for (i, days) in [(1, 9..11), (2, 2..3), (3, 0..12), (4, 20..28)] {
+        write(root, &format!("in-{i:02}.ndjson"), &rows(i + 10, 30, days.clone()));
+        assert_eq!(call(root, &["run", "web"], &[]).0, Some(0));
+        let (_, planned, _) = call(root, &["plan"], &[]);
+        let before = call(root, &["audit"], &[]).1;
+        let (code, told, err) = call(root, &["run"], &[]);
+        assert_eq!(code, Some(0), "{err}");
+        let partitions = told["jobs"]["daily"]["partitions"].as_array().expect("a list");
+        assert_eq!(planned["jobs"]["daily"]["partitions"], told["jobs"]["daily"]["partitions"], "as planned");
+        let touched = |name: &str| days.clone().any(|day| name.starts_with(&format!("day=2026-11-{:02}", day + 1)));
+        assert!(!partitions.is_empty() && partitions.iter().all(|p| touched(p.as_str().expect("text"))), "{partitions:?}");
+        assert_ne!(call(root, &["audit"], &[]).1, before);
+        verified(root);
+    }
+    // What has not changed is not touched; a definition that has is made anew.
+    let (_, told, _) = call(root, &["run"], &[]);
+    assert!(["daily", "hourly", "totals"].iter().all(|job| told["jobs"][job]["kind"] == "nothing"), "{told}");
+    write(root, "jobs/daily.sql", &DAILY.replace("sum(bytes)", "max(bytes)"));
+    let (_, told, _) = call(root, &["run"], &[]);
+    assert_eq!((&told["jobs"]["daily"]["kind"], &told["jobs"]["totals"]["kind"]), (&"full".into(), &"full".into()));
+    verified(root);
+    let (_, told, _) = call(root, &["audit", "daily"], &[]);
+    let last = &told["jobs"]["daily"][0]["job"];
+    assert_eq!(
+        (&last["kind"], &last["sources"]["requests"], &last["checks"]["not_empty"]),
+        (&"full".into(), &5.into(), &0.into())
+    );
+}
+
+/// Hundreds of partitions are told apart by a join, and come to the same.
+#[test]
+fn many_partitions_in_one_run() {
+    let folder = project();
+    let root = folder.path();
+    write(root, "jobs/daily.sql", &DAILY.replace("[day, country]", "[day, country, customer]"));
+    write(root, "in-00.ndjson", &rows(1, 3_000, 0..10));
+    assert_eq!(call(root, &["run"], &[]).0, Some(0));
+    write(root, "in-01.ndjson", &rows(2, 3_000, 0..12));
+    let (code, told, err) = call(root, &["run"], &[]);
+    assert!(code == Some(0) && told["jobs"]["daily"]["partitions"].as_array().map_or(0, Vec::len) > 300, "{err}");
+    verified(root);
+}
+
+#[test]
+fn killed_anywhere_readers_see_the_old_or_the_new_and_the_next_run_makes_it() {
+    for point in ["job-written", "job-checked", "job-published"] {
+        let folder = project();
+        let root = folder.path();
+        write(root, "in-00.ndjson", &rows(1, 500, 0..5));
+        assert_eq!(call(root, &["run"], &[]).0, Some(0));
+        write(root, "in-01.ndjson", &rows(2, 50, 3..6));
+        assert_eq!(call(root, &["run", "web"], &[]).0, Some(0));
+        assert_ne!(call(root, &["run", "daily"], &[("OUZEL_FAULT", &format!("kill:{point}:1"))]).0, Some(0));
+        // As of whatever versions it was made of.
+        verified(root);
+        let (code, told, err) = call(root, &["run"], &[]);
+        let kind = if point == "job-published" { "nothing" } else { "incremental" };
+        assert_eq!((code, &told["jobs"]["daily"]["kind"]), (Some(0), &kind.into()), "{err}");
+        verified(root);
+    }
+}
+
+#[test]
+fn a_check_that_fails_keeps_the_old_data_and_pauses() {
+    let folder = project();
+    let root = folder.path();
+    write(root, "in-00.ndjson", &rows(1, 200, 0..3));
+    assert_eq!(call(root, &["run"], &[]).0, Some(0));
+    let before = call(root, &["audit"], &[]).1;
+    write(root, "in-01.ndjson", "{\"t\":\"2026-11-02T10:00:00Z\",\"customer\":\"c1\",\"country\":\"DE\",\"bytes\":2000000}\n");
+    let (code, told, err) = call(root, &["run"], &[]);
+    let check = &told["jobs"]["daily"]["checks"][2];
+    assert_eq!((code, &check["name"], &check["failing"]), (Some(8), &"range bytes".into(), &1.into()), "{err}");
+    assert!(check["rows"][0]["customer"] == "c1" && err.contains("Tell data@example.org"), "{told} {err}");
+    assert!(err.contains("totals: held: `daily`, which it reads, is paused"), "{err}");
+    assert_eq!(call(root, &["audit"], &[]).1["jobs"]["daily"], before["jobs"]["daily"], "nobody sees it");
+    // Paused until somebody says so; and the others go on.
+    let (code, told, err) = call(root, &["run"], &[]);
+    assert!(code == Some(8) && err.contains("daily: paused") && told["jobs"]["hourly"]["kind"] == "nothing", "{told} {err}");
+    assert_eq!(call(root, &["plan", "daily"], &[]).0, Some(8));
+    assert_eq!(call(root, &["resume", "daily"], &[]).0, Some(2), "why?");
+    assert_eq!(call(root, &["resume", "daily", "--reason", "as agreed"], &[]).1["jobs"]["daily"]["was_paused"], true);
+    // The check has been set right: the next run has what the stopped one would have had.
+    write(root, "jobs/daily.sql", &DAILY.replace("max: 1000000", "max: 9000000"));
+    let (code, _, err) = call(root, &["run"], &[]);
+    assert_eq!(code, Some(0), "{err}");
+    verified(root);
+    // One that warns stops nothing.
+    write(root, "jobs/daily.sql", &DAILY.replace("max: 1000000", "max: 1000000, severity: warn"));
+    let (code, told, _) = call(root, &["run"], &[]);
+    assert_eq!((code, &told["jobs"]["daily"]["checks"][2]["ok"]), (Some(0), &false.into()));
+    let resumed = std::fs::read_to_string(root.join(".ouzel/jobs/daily/resumed.ndjson")).expect("kept");
+    assert!(resumed.contains("as agreed") && resumed.contains("range bytes"), "{resumed}");
+}
+
+#[test]
+fn rows_may_be_added_as_they_come() {
+    let folder = project();
+    let root = folder.path();
+    let errors =
+        "---\nwrite: append\n---\nselect t, customer from {{ ref('requests') }} where bytes > {{ var('NOT_SET', '900') }}\n";
+    write(root, "jobs/large.sql", errors);
+    write(root, "jobs/of_daily.sql", "---\nwrite: append\n---\nselect * from {{ ref('daily') }}\n");
+    for i in 0..3 {
+        write(root, &format!("in-{i:02}.ndjson"), &rows(i + 1, 300, 0..3));
+        let (code, told, err) = call(root, &["run", "web", "large"], &[]);
+        assert_eq!(code, Some(0), "{err}");
+        assert_eq!(told["jobs"]["large"]["kind"], if i == 0 { "full" } else { "incremental" });
+        assert!(told["jobs"]["large"]["files_removed"] == 0);
+        verified_one(root, "large");
+    }
+    // Corrected rows cannot be followed by adding.
+    assert_eq!(call(root, &["run", "daily", "of_daily"], &[]).0, Some(0));
+    write(root, "in-05.ndjson", &rows(9, 30, 0..3));
+    let (code, _, err) = call(root, &["run", "web", "daily", "of_daily"], &[]);
+    assert!(code == Some(6) && err.contains("rows of `daily` were corrected or deleted"), "{code:?} {err}");
+    assert_eq!(call(root, &["run", "of_daily", "--full-refresh"], &[]).0, Some(0));
+}
+
+fn verified_one(root: &Path, job: &str) {
+    let (code, told, err) = call(root, &["verify", job], &[]);
+    assert_eq!(code, Some(0), "{told} {err}");
+}
+
+#[test]
+fn what_is_wrong_with_a_job_is_told() {
+    for (sql, says) in [
+        ("select 1", "jobs/daily.sql:1:1: error: a job begins with its settings between two lines `---`"),
+        ("---\npartitoin_by: [day]\n---\nselect 1", "jobs/daily.sql:2:1: error: unknown field `partitoin_by`"),
+        ("---\nchecks: [{ unique: [a], at_most: x }]\n---\nselect 1", "jobs/daily.sql:2:"),
+        (
+            "---\nchecks: [{ not_null: { columns: [a], at_most: many } }]\n---\nselect 1",
+            "is neither a number of rows nor a part of them",
+        ),
+        ("---\n---\nselect *\nfrom {{ rev('requests') }}", "jobs/daily.sql:4:1: error: rev is unknown"),
+        ("---\n---\nselect * from {{ ref('request') }}", "did you mean `requests`?"),
+        ("---\n---\nselect * from {{ ref('totals') }}", "read one another in a circle: totals, daily"),
+        ("---\ntarget: requests\n---\nselect 1 as a", "the table `requests` is written by a pipeline"),
+    ] {
+        let folder = project();
+        write(folder.path(), "jobs/daily.sql", sql);
+        let (output, out, err) = ouzel(&["validate", "-p", &folder.path().display().to_string()], &[]);
+        let told = out + &err;
+        assert!(output.status.code() == Some(3) && told.contains(says), "{sql}: {told}");
+    }
+    let folder = project();
+    write(folder.path(), "in-00.ndjson", &rows(1, 10, 0..3));
+    write(folder.path(), "jobs/daily.sql", "---\npartition_by: [month]\n---\nselect custommer from {{ ref('requests') }}");
+    let (code, _, err) = call(folder.path(), &["run", "web", "daily"], &[]);
+    assert!(code == Some(3) && err.contains("jobs/daily.sql") && err.contains("custommer"), "{code:?} {err}");
+    write(folder.path(), "jobs/daily.sql", "---\npartition_by: [month]\n---\nselect customer from {{ ref('requests') }}");
+    let (code, _, err) = call(folder.path(), &["run", "daily"], &[]);
+    assert!(code == Some(3) && err.contains("`month`"), "{code:?} {err}");
+    let (code, _, err) = call(folder.path(), &["run", "dayly"], &[]);
+    assert!(code == Some(2) && err.contains("dayly"), "{code:?} {err}");
+}
