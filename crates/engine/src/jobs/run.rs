@@ -212,7 +212,10 @@ fn make(lake: &Lake<'_>, job: &Job, outcome: &mut Outcome) -> Result<()> {
         false => sql,
     };
     let written = target.write(queries.run(&sql).map_err(|e| e.context(job.file.clone()))?)?;
-    sound(&queries)?;
+    if let Err(e) = sound(&queries) {
+        written.discard();
+        return Err(e);
+    }
     fault::point("job-written");
     let replaced = match (planned.kind, append) {
         (_, true) => target.replaced(Some(&[]))?,

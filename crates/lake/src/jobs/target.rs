@@ -123,3 +123,49 @@ impl From<&Add> for ChangedFile {
         ChangedFile { path: add.path.clone(), bytes: add.size as u64, partition: add.partition_values.clone() }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use arrow_array::{ArrayRef, Int64Array, StringArray};
+    use ouzel_core::Kind;
+
+    fn rows(day: &str, n: i64) -> RecordBatch {
+        let days: ArrayRef = Arc::new(StringArray::from(vec![day; n as usize]));
+        let numbers: ArrayRef = Arc::new(Int64Array::from_iter_values(0..n));
+        RecordBatch::try_from_iter([("day", days), ("n", numbers)]).expect("sound")
+    }
+
+    fn open(root: &Path) -> Target {
+        Target::open(root, "t", &rows("a", 0).schema(), &["day".into()]).expect("opens")
+    }
+
+    fn day(day: &str) -> Partition {
+        Partition::from([("day".to_string(), Some(day.to_string()))])
+    }
+
+    #[test]
+    fn who_was_not_first_replaces_nothing() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let job = || serde_json::json!({ "job": {} });
+        let mut first = open(folder.path());
+        let both = vec![Ok(rows("a", 3)), Ok(rows("b", 2))];
+        let written = first.write(both.into_iter()).expect("written");
+        first.publish(first.replaced(None).expect("listed"), written, job()).expect("published");
+        let mut late = open(folder.path());
+        let of_late =
+            (late.replaced(Some(&[day("a")])).expect("listed"), late.write([Ok(rows("a", 9))].into_iter()).expect("written"));
+        assert_eq!((of_late.0.files(), of_late.0.kept.len()), (1, 1), "only its partition");
+        let written = first.write([Ok(rows("a", 1))].into_iter()).expect("written");
+        first.publish(first.replaced(Some(&[day("a")])).expect("listed"), written, job()).expect("published");
+        let refused = late.publish(of_late.0, of_late.1, job()).expect_err("somebody was first");
+        assert_eq!(refused.kind, Kind::Conflict, "{refused}");
+        let there: u64 = open(folder.path()).replaced(Some(&[])).expect("listed").kept.len() as u64;
+        assert_eq!(there, 2);
+        // What has changed is a file in the place of another.
+        let changes = super::super::history::changes(folder.path(), Some(1), 2).expect("there");
+        assert_eq!((changes.added.len(), changes.removed.len()), (1, 1));
+        let all = super::super::history::changes(folder.path(), None, 2).expect("there");
+        assert_eq!((all.added.len(), all.removed.len()), (2, 0), "what came and went was never there");
+    }
+}

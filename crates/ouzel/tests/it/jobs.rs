@@ -182,6 +182,30 @@ fn a_check_that_fails_keeps_the_old_data_and_pauses() {
 }
 
 #[test]
+fn a_damaged_source_makes_no_table() {
+    let folder = project();
+    let root = folder.path();
+    write(root, "in-00.ndjson", &rows(1, 200, 0..3));
+    assert_eq!(call(root, &["run"], &[]).0, Some(0));
+    write(root, "in-01.ndjson", &rows(2, 200, 0..3));
+    assert_eq!(call(root, &["run", "web"], &[]).0, Some(0));
+    let files = std::fs::read_dir(root.join("lake/requests")).expect("a table").flatten().map(|entry| entry.path());
+    let newest =
+        files.filter(|path| path.is_file()).max_by_key(|path| path.metadata().and_then(|m| m.modified()).ok()).expect("a file");
+    let whole = std::fs::read(&newest).expect("bytes");
+    let mut bytes = whole.clone();
+    bytes[40] ^= 1;
+    std::fs::write(&newest, bytes).expect("written");
+    let before = std::fs::read_dir(root.join("lake/daily")).expect("a table").count();
+    let (code, _, err) = call(root, &["run", "daily"], &[]);
+    assert!(code == Some(6) && err.contains("is damaged"), "{code:?} {err}");
+    assert_eq!(std::fs::read_dir(root.join("lake/daily")).expect("a table").count(), before, "nothing is left");
+    std::fs::write(&newest, whole).expect("written");
+    assert_eq!(call(root, &["run"], &[]).0, Some(0));
+    verified(root);
+}
+
+#[test]
 fn rows_may_be_added_as_they_come() {
     let folder = project();
     let root = folder.path();
