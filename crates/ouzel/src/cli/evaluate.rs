@@ -246,7 +246,7 @@ fn scored(queries: &Queries, args: &Args, key: &str) -> Result<Vec<Scored>> {
     };
     let of = |sql: &str| format!("cast({aggregate}(cast({sql} as double)) as double)");
     let sql = format!(
-        "select cast({key} as text) as key, {} as score, {} as baseline, {} as entity, {} as segment from \"{}\" group by 1",
+        "select cast({key} as text) as key, {} as score, {} as baseline, {} as entity, {} as segment from \"{}\" group by 1 order by 1",
         of(&args.score),
         args.baseline.as_ref().map_or("cast(null as double)".into(), |sql| of(sql)),
         whole(&args.entity, "cast(null as text)"),
