@@ -30,8 +30,14 @@ pub struct Job {
     pub sql: String,
     /// Tables that it reads.
     pub reads: BTreeSet<String>,
-    /// Of what it says: a job that says something else makes its table anew.
+    /// Of what its rows depend on: a job that makes other rows makes its table anew.
     pub version: String,
+}
+
+impl Job {
+    pub fn partition_by(&self) -> Vec<String> {
+        self.config.partition_by.0.iter().map(|column| column.value.clone()).collect()
+    }
 }
 
 /// The line that front matter begins and ends with.
@@ -120,7 +126,7 @@ fn read(root: &Path, file: &str, env: &dyn Fn(&str) -> Option<String>, report: &
     config.validate(report);
     let stem = file.trim_start_matches("jobs/").trim_end_matches(".sql").to_string();
     let target = config.target.as_ref().map_or(stem, |target| target.value.clone());
-    let rendered = template::render(sql, &template::Given { this: &target, incremental: true, interval: None });
+    let rendered = template::render(sql, &template::Given { this: &target, incremental: false, interval: None });
     let reads = match rendered {
         Ok(rendered) => rendered.reads,
         Err((line, why)) => {
@@ -130,7 +136,10 @@ fn read(root: &Path, file: &str, env: &dyn Fn(&str) -> Option<String>, report: &
             return None;
         }
     };
-    Some(Job { target, file: file.to_string(), version: version(&[&text]), sql: sql.to_string(), reads, config })
+    let how = format!("{:?} {:?}", config.load, config.write);
+    let partitions: Vec<&str> = config.partition_by.0.iter().map(|column| column.value.as_str()).collect();
+    let version = version(&[sql, &how, &partitions.join("\n")]);
+    Some(Job { target, file: file.to_string(), version, sql: sql.to_string(), reads, config })
 }
 
 /// `unique: [a, b]` is short for `unique: { columns: [a, b] }`.

@@ -8,6 +8,7 @@
 mod alerts;
 mod batch;
 mod commit;
+mod definitions;
 mod joined;
 mod lookups;
 mod memory;
@@ -16,6 +17,7 @@ mod places;
 mod poison;
 mod prime;
 mod pump;
+mod refused;
 mod steps;
 mod turn;
 mod worker;
@@ -447,7 +449,7 @@ impl<'a> Running<'a> {
                     error.get_or_insert(e);
                 }
                 if self.lasting.is_none()
-                    && let Err(e) = worker::dead_letter_refused(sink.as_mut(), &mut journal, summary, |_, _| None)
+                    && let Err(e) = refused::dead_letter_refused(sink.as_mut(), &mut journal, summary, |_, _| None)
                 {
                     error.get_or_insert(e);
                 }

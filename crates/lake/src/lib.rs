@@ -4,5 +4,5 @@ pub mod jobs;
 pub mod query;
 pub mod tables;
 
-pub use query::{Damage, Queries};
+pub use query::{Damage, Queries, quoted};
 pub use tables::{Commits, LakeSink, Writer};

@@ -5,6 +5,7 @@ mod digest;
 mod follow;
 #[cfg(test)]
 mod follow_tests;
+mod open_file;
 mod place;
 mod reader;
 mod rotation;

@@ -16,8 +16,8 @@ pub struct Entry {
     pub job: Value,
 }
 
-/// The latest first, as far back as the table's log reaches.
-pub fn audit(lake: &Path, target: &str) -> Result<Vec<Entry>> {
-    let told = history::told(&lake.join(target))?;
+/// The latest so many, the latest first, as far back as the table's log reaches.
+pub fn audit(lake: &Path, target: &str, most: usize) -> Result<Vec<Entry>> {
+    let told = history::told(&lake.join(target), most)?;
     Ok(told.into_iter().map(|(version, at, about)| Entry { version, at, job: about["job"].clone() }).collect())
 }

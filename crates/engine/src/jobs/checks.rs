@@ -2,11 +2,11 @@
 
 use super::Job;
 use super::config::{Allowed, CheckConfig, Severity};
-use super::template::{Given, quoted, render};
+use super::template::{Given, render};
 use arrow_array::RecordBatch;
 use ouzel_connect::sinks::objects;
 use ouzel_core::{Error, Result};
-use ouzel_lake::Queries;
+use ouzel_lake::{Queries, quoted};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -95,7 +95,7 @@ fn query(job: &Job, check: &CheckConfig) -> Result<(String, Option<String>)> {
             (format!("relationships {}", c.column.value), Some(sql))
         }
         CheckConfig::Sql(c) => {
-            let given = Given { this: &job.target, incremental: true, interval: None };
+            let given = Given { this: &job.target, incremental: false, interval: None };
             let rendered = render(&c.query.value, &given)
                 .map_err(|(_, why)| Error::config(format!("the check `{}`: {why}", c.name.value)))?;
             (c.name.value.clone(), Some(rendered.sql))

@@ -2,7 +2,7 @@
 
 use super::checks::{self, Checked, NEW};
 use super::config::{Load, Write};
-use super::template::{Given, quoted, render};
+use super::template::{Given, render};
 use super::{Job, audit};
 use crate::fault;
 use arrow_array::cast::AsArray;
@@ -11,9 +11,9 @@ use arrow_schema::DataType;
 use ouzel_core::clock::Stopwatch;
 use ouzel_core::error::ResultExt;
 use ouzel_core::{Error, Kind as ErrorKind, Result};
-use ouzel_lake::Queries;
 use ouzel_lake::jobs::history::{self, Changes};
 use ouzel_lake::jobs::target::{Partition, Target};
+use ouzel_lake::{Queries, quoted};
 use serde::Serialize;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -84,19 +84,24 @@ pub struct Outcome {
     pub seconds: f64,
 }
 
+impl Planned {
+    fn new(job: &Job, kind: Kind, why: impl Into<String>, sources: Vec<Source>) -> Planned {
+        let (target, why) = (job.target.clone(), why.into());
+        Planned { target, kind, why, sources, partitions: Vec::new(), touched: Vec::new() }
+    }
+}
+
 /// More partitions than this are told apart by a join.
 const LISTED_MAX: usize = 200;
 
 /// Tells what a run would do.
 pub fn plan(lake: &Lake<'_>, job: &Job, full: bool) -> Result<Planned> {
-    let last = audit::audit(lake.lake, &job.target)?.into_iter().next();
+    let last = audit::audit(lake.lake, &job.target, 1)?.into_iter().next();
     let mut sources = Vec::new();
     for table in &job.reads {
-        let root = lake.lake.join(table);
-        let Some(to) = history::latest(&root)? else {
+        let Some(to) = history::latest(&lake.lake.join(table))? else {
             let why = format!("the table `{table}`, which it reads, is not there yet");
-            let (target, kind) = (job.target.clone(), Kind::Nothing);
-            return Ok(Planned { target, kind, why, sources: Vec::new(), partitions: Vec::new(), touched: Vec::new() });
+            return Ok(Planned::new(job, Kind::Nothing, why, Vec::new()));
         };
         let from = last.as_ref().and_then(|last| last.job["sources"][table].as_u64());
         sources.push(Source {
@@ -110,16 +115,7 @@ pub fn plan(lake: &Lake<'_>, job: &Job, full: bool) -> Result<Planned> {
             changes: Changes::default(),
         });
     }
-    let made_anew = |why: &str, sources| {
-        Ok(Planned {
-            target: job.target.clone(),
-            kind: Kind::Full,
-            why: why.into(),
-            sources,
-            partitions: Vec::new(),
-            touched: Vec::new(),
-        })
-    };
+    let made_anew = |why: &str, sources| Ok(Planned::new(job, Kind::Full, why, sources));
     let Some(last) = last else { return made_anew("it has not run yet", sources) };
     if full {
         return made_anew("a full refresh was asked for", sources);
@@ -141,45 +137,50 @@ pub fn plan(lake: &Lake<'_>, job: &Job, full: bool) -> Result<Planned> {
             Err(e) => return Err(e),
         }
     }
-    if sources.iter().all(|source| source.changes.is_empty()) {
-        let why = "no source has changed".into();
-        return Ok(Planned {
-            target: job.target.clone(),
-            kind: Kind::Nothing,
-            why,
-            sources,
-            partitions: Vec::new(),
-            touched: Vec::new(),
-        });
+    let changed: Vec<&Source> = sources.iter().filter(|source| !source.changes.is_empty()).collect();
+    if changed.is_empty() {
+        return Ok(Planned::new(job, Kind::Nothing, "no source has changed", sources));
     }
     if job.config.load == Load::Full {
         return made_anew("it loads everything", sources);
     }
+    let whole = Given { this: &job.target, incremental: false, interval: interval(&sources) };
     if job.config.write == Write::Append {
-        if let Some(source) = sources.iter().find(|source| !source.changes.removed.is_empty()) {
-            let message = format!(
-                "rows of `{}` were corrected or deleted, which `write: append` cannot follow: use `purgesert`, or `--full-refresh`",
-                source.table
-            );
-            return Err(Error::new(ErrorKind::Changed, message));
-        }
-        let why = "new rows are added".into();
-        return Ok(Planned {
-            target: job.target.clone(),
-            kind: Kind::Incremental,
-            why,
-            sources,
-            partitions: Vec::new(),
-            touched: Vec::new(),
-        });
+        let sql = rendered(job, &Given { incremental: true, ..whole })?;
+        check_append(&at_versions(lake, &sources)?, job, &sql, &changed)?;
+        return Ok(Planned::new(job, Kind::Incremental, "new rows are added", sources));
     }
-    if job.config.partition_by.0.is_empty() {
+    let partition_by = job.partition_by();
+    if partition_by.is_empty() {
         return made_anew("it has no `partition_by`: any change touches all of it", sources);
     }
-    let touched = touched(lake, job, &sources)?;
+    let queries = at_versions(lake, &sources)?;
+    let sql = rendered(job, &whole)?;
+    if let Some(why) = queries.obstacle(&sql, &partition_by).map_err(|e| e.context(job.file.clone()))? {
+        return made_anew(&format!("changed rows do not tell which partitions they touch: {why}"), sources);
+    }
+    let touched = touched(lake, job, &sql, &sources)?;
     let partitions = touched.iter().map(|partition| shown(job, partition)).collect();
-    let why = "partitions that changed rows touch".into();
-    Ok(Planned { target: job.target.clone(), kind: Kind::Incremental, why, sources, partitions, touched })
+    let planned = Planned::new(job, Kind::Incremental, "partitions that changed rows touch", sources);
+    Ok(Planned { partitions, touched, ..planned })
+}
+
+/// Rows that are added follow one source that only grows, by SQL that makes rows of rows.
+fn check_append(queries: &Queries, job: &Job, sql: &str, changed: &[&Source]) -> Result<()> {
+    let why = match changed {
+        [source] if !source.changes.removed.is_empty() => {
+            format!("rows of `{}` were corrected or deleted, which `write: append` cannot follow", source.table)
+        }
+        [source] => match queries.not_added(sql, &source.table).map_err(|e| e.context(job.file.clone()))? {
+            Some(why) => format!("`write: append` cannot follow new rows of `{}` here: {why}", source.table),
+            None => return Ok(()),
+        },
+        _ => {
+            let tables: Vec<String> = changed.iter().map(|source| format!("`{}`", source.table)).collect();
+            format!("{} have changed, and `write: append` follows one source at a time", tables.join(" and "))
+        }
+    };
+    Err(Error::new(ErrorKind::Changed, format!("{}: {why}: use `write: purgesert`, or `--full-refresh`", job.file)))
 }
 
 /// Plans, and does it.
@@ -199,12 +200,14 @@ fn make(lake: &Lake<'_>, job: &Job, outcome: &mut Outcome) -> Result<()> {
     let planned = &outcome.planned;
     let incremental = planned.kind == Kind::Incremental;
     let append = incremental && job.config.write == Write::Append;
-    let queries = open(lake, planned, append)?;
-    let interval = span(&planned.sources).map(|(from, to)| (rfc3339(from), rfc3339(to)));
-    let given = Given { this: &job.target, incremental, interval };
-    let sql = rendered(job, &given)?;
+    let queries = match append {
+        true => only_new(lake, &planned.sources)?,
+        false => at_versions(lake, &planned.sources)?,
+    };
+    // What is made anew is made of everything, whatever the SQL leaves out where it sees only what is new.
+    let sql = rendered(job, &Given { this: &job.target, incremental: append, interval: interval(&planned.sources) })?;
     let schema = queries.schema_of(&sql).map_err(|e| e.context(job.file.clone()))?;
-    let partition_by: Vec<String> = job.config.partition_by.0.iter().map(|column| column.value.clone()).collect();
+    let partition_by = job.partition_by();
     let mut target = Target::open(&lake.lake.join(&job.target), &job.target, &schema, &partition_by)
         .map_err(|e| e.context(job.file.clone()))?;
     let sql = match incremental && !append {
@@ -255,50 +258,63 @@ fn make(lake: &Lake<'_>, job: &Job, outcome: &mut Outcome) -> Result<()> {
     Ok(())
 }
 
-/// The tables at the versions of a plan. `new`: only what is new of them.
-fn open(lake: &Lake<'_>, planned: &Planned, new: bool) -> Result<Queries> {
+/// The tables at the versions of a plan.
+fn at_versions(lake: &Lake<'_>, sources: &[Source]) -> Result<Queries> {
     let queries = Queries::open(lake.lake, lake.threads, true)?;
-    for source in &planned.sources {
-        let root = lake.lake.join(&source.table);
-        match new {
-            true => queries.only_files(&source.table, &root, source.to, source.changes.added.clone())?,
-            false => queries.at_version(&source.table, &root, source.to)?,
-        }
+    sources.iter().try_for_each(|source| queries.at_version(&source.table, &lake.lake.join(&source.table), source.to))?;
+    Ok(queries)
+}
+
+/// Of the sources that have changed only what is new, the others whole.
+fn only_new(lake: &Lake<'_>, sources: &[Source]) -> Result<Queries> {
+    let queries = at_versions(lake, sources)?;
+    for source in sources.iter().filter(|source| !source.changes.is_empty()) {
+        queries.only_files(&source.table, &lake.lake.join(&source.table), source.to, source.changes.added.clone())?;
     }
     Ok(queries)
 }
 
-/// The partitions that changed rows of each source touch: those of the job's own SQL over these rows and the other sources whole.
-fn touched(lake: &Lake<'_>, job: &Job, sources: &[Source]) -> Result<Vec<Partition>> {
-    let names: Vec<&str> = job.config.partition_by.0.iter().map(|column| column.value.as_str()).collect();
-    let columns = names.iter().map(|name| format!("cast({0} as varchar) as {0}", quoted(name))).collect::<Vec<_>>().join(", ");
-    let mut found: BTreeMap<Vec<Option<String>>, Partition> = BTreeMap::new();
-    for source in sources.iter().filter(|source| !source.changes.is_empty()) {
-        let queries = Queries::open(lake.lake, lake.threads, true)?;
-        for other in sources.iter().filter(|other| other.table != source.table) {
-            queries.at_version(&other.table, &lake.lake.join(&other.table), other.to)?;
-        }
-        let files = source.changes.added.iter().chain(&source.changes.removed).cloned().collect();
-        queries.only_files(&source.table, &lake.lake.join(&source.table), source.to, files)?;
-        let given = Given { this: &job.target, incremental: true, interval: None };
-        let sql = format!("select distinct {columns} from ({}) as changed", rendered(job, &given)?);
-        for batch in queries.run(&sql).map_err(|e| e.context(job.file.clone()))? {
-            let batch = batch?;
-            let texts = batch.columns().iter().map(|column| arrow_cast::cast(column, &DataType::Utf8));
-            let texts = texts.collect::<std::result::Result<Vec<_>, _>>().map_err(|e| Error::internal(e.to_string()))?;
-            for row in 0..batch.num_rows() {
-                let value = |column: &arrow_array::ArrayRef| {
-                    let column = column.as_string::<i32>();
-                    (column.is_valid(row) && !column.value(row).is_empty()).then(|| column.value(row).to_string())
-                };
-                let values: Vec<Option<String>> = texts.iter().map(value).collect();
-                let partition = names.iter().map(|name| name.to_string()).zip(values.iter().cloned()).collect();
-                found.insert(values, partition);
+/// The partitions that changed rows touch: those of the job's own SQL over the changed rows of each source and the others whole, as they are; and,
+/// where others have changed too, as they were, for what was there of two rows that have both gone.
+fn touched(lake: &Lake<'_>, job: &Job, sql: &str, sources: &[Source]) -> Result<Vec<Partition>> {
+    let changed: Vec<&Source> = sources.iter().filter(|source| !source.changes.is_empty()).collect();
+    let mut found = BTreeMap::new();
+    for source in &changed {
+        let before = changed.len() > 1;
+        for as_it_was in [false, true].into_iter().take(1 + usize::from(before)) {
+            let queries = Queries::open(lake.lake, lake.threads, true)?;
+            for other in sources.iter().filter(|other| other.table != source.table) {
+                let version = other.from.filter(|_| as_it_was).unwrap_or(other.to);
+                queries.at_version(&other.table, &lake.lake.join(&other.table), version)?;
             }
+            let files = source.changes.added.iter().chain(&source.changes.removed).cloned().collect();
+            queries.only_files(&source.table, &lake.lake.join(&source.table), source.to, files)?;
+            partitions(&queries, job, sql, &mut found)?;
         }
-        sound(&queries)?;
     }
     Ok(found.into_values().collect())
+}
+
+/// The partitions of a query's rows.
+fn partitions(queries: &Queries, job: &Job, sql: &str, found: &mut BTreeMap<Vec<Option<String>>, Partition>) -> Result<()> {
+    let names = job.partition_by();
+    let columns = names.iter().map(|name| format!("cast({0} as varchar) as {0}", quoted(name))).collect::<Vec<_>>().join(", ");
+    let sql = format!("select distinct {columns} from ({sql}) as changed");
+    for batch in queries.run(&sql).map_err(|e| e.context(job.file.clone()))? {
+        let batch = batch?;
+        let texts = batch.columns().iter().map(|column| arrow_cast::cast(column, &DataType::Utf8));
+        let texts = texts.collect::<std::result::Result<Vec<_>, _>>().map_err(|e| Error::internal(e.to_string()))?;
+        for row in 0..batch.num_rows() {
+            let value = |column: &arrow_array::ArrayRef| {
+                let column = column.as_string::<i32>();
+                (column.is_valid(row) && !column.value(row).is_empty()).then(|| column.value(row).to_string())
+            };
+            let values: Vec<Option<String>> = texts.iter().map(value).collect();
+            let partition = names.iter().cloned().zip(values.iter().cloned()).collect();
+            found.insert(values, partition);
+        }
+    }
+    sound(queries)
 }
 
 /// The job's SQL, for some partitions.
@@ -349,7 +365,7 @@ fn restricted(
 
 /// Compares a table with what the job makes of its sources' versions that it was last made of: rows that are missing, and rows that are too many.
 pub fn verify(lake: &Lake<'_>, job: &Job) -> Result<(u64, u64, u64)> {
-    let Some(last) = audit::audit(lake.lake, &job.target)?.into_iter().next() else {
+    let Some(last) = audit::audit(lake.lake, &job.target, 1)?.into_iter().next() else {
         return Err(Error::config(format!("`{}` has not run yet", job.target)));
     };
     let queries = Queries::open(lake.lake, lake.threads, true)?;
@@ -384,7 +400,10 @@ fn rendered(job: &Job, given: &Given<'_>) -> Result<String> {
 fn sound(queries: &Queries) -> Result<()> {
     match queries.damaged().as_slice() {
         [] => Ok(()),
-        damaged => Err(Error::new(ErrorKind::Changed, damaged.join("; "))),
+        damaged => {
+            let message = format!("{}. What is gone for good is passed over by `--full-refresh`", damaged.join("; "));
+            Err(Error::new(ErrorKind::Changed, message))
+        }
     }
 }
 
@@ -398,6 +417,11 @@ fn shown(job: &Job, partition: &Partition) -> String {
     let names = job.config.partition_by.0.iter().map(|name| name.value.as_str());
     let parts = names.map(|name| format!("{name}={}", partition.get(name).cloned().flatten().unwrap_or_else(|| "null".into())));
     parts.collect::<Vec<_>>().join("/")
+}
+
+/// The times between which what is new was committed.
+fn interval(sources: &[Source]) -> Option<(String, String)> {
+    span(sources).map(|(from, to)| (rfc3339(from), rfc3339(to)))
 }
 
 fn rfc3339(ms: i64) -> String {

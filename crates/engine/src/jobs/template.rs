@@ -1,6 +1,7 @@
 //! A job's SQL: `{{ ref('table') }}`, `{{ this }}`, `{{ var('NAME', 'default') }}`, `{% if incremental %}`, `{{ interval.from }}`.
 
 use minijinja::{Environment, Error, ErrorKind, UndefinedBehavior, context};
+use ouzel_lake::quoted;
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -8,6 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 pub struct Given<'a> {
     /// The table that is made.
     pub this: &'a str,
+    /// The SQL sees only what is new.
     pub incremental: bool,
     /// The times, RFC 3339, between which what is new was committed.
     pub interval: Option<(String, String)>,
@@ -46,8 +48,4 @@ pub fn render(sql: &str, given: &Given<'_>) -> Result<Rendered, (u32, String)> {
         rendered.map_err(|e| (e.line().unwrap_or(1) as u32, e.detail().map_or_else(|| e.kind().to_string(), String::from)))?;
     let reads = std::mem::take(&mut *reads.lock().unwrap_or_else(PoisonError::into_inner));
     Ok(Rendered { sql: sql.trim().trim_end_matches(';').to_string(), reads })
-}
-
-pub fn quoted(name: &str) -> String {
-    format!("\"{}\"", name.replace('"', "\"\""))
 }

@@ -5,7 +5,7 @@
 
 use super::lookups::Versions;
 use super::memory::{Memory, Weight};
-use super::worker::dead_letter_refused;
+use super::refused::dead_letter_refused;
 use super::{Running, Writing};
 use crate::checkpoint::{
     Cold, Due, JournalLengths, Leaving, Made, Manifest, NewRun, Section, SectionKind, SinkState, Store, to_hex,

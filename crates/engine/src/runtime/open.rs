@@ -2,6 +2,7 @@
 
 use super::batch::Counts;
 use super::commit::{Cut, Lasting, Pace};
+use super::definitions::{changes, fits};
 use super::lookups::Lookups;
 use super::memory::Memory;
 use super::prime::{self, Past, Primed};
@@ -21,7 +22,6 @@ use ouzel_core::{Error, Kind, Result, Sink, Source};
 use ouzel_detect::alerts::Throttle;
 use ouzel_detect::features::{SHARDS, Shard};
 use ouzel_detect::partition::{Duplicates, EventClock};
-use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64};
@@ -420,38 +420,6 @@ fn with_hint(e: Error) -> Error {
         Kind::Changed => Error::new(Kind::Changed, format!("{e}: put back what was there, or start anew with `--fresh`")),
         _ => e,
     }
-}
-
-/// State is of the definitions it was made by.
-fn fits(plan: &Plan, commit: &Manifest) -> Result<()> {
-    let changed = changes(plan, commit);
-    if changed.is_empty() {
-        return Ok(());
-    }
-    let message = format!(
-        "the state of `{}` was made by other definitions: {}. Put them back to go on (scores, rules and sinks may change); or make the state \
-         anew from the source with `--rebuild` or from the lake with `--rebuild=lake`, which keeps what was written of the {} events so far; or start \
-         anew with `--fresh`, which discards it",
-        plan.name,
-        changed.iter().map(|(part, how)| format!("`{part}` {how}")).collect::<Vec<_>>().join(", "),
-        commit.offset
-    );
-    Err(Error::new(Kind::Changed, message))
-}
-
-/// Which definitions are not those of the state, and what has become of them.
-fn changes<'d>(plan: &'d Plan, commit: &'d Manifest) -> Vec<(&'d str, &'static str)> {
-    let (then, now) = (&commit.definitions, &plan.definitions);
-    let parts: BTreeSet<&String> = then.keys().chain(now.keys()).collect();
-    parts
-        .into_iter()
-        .filter_map(|part| match (then.get(part), now.get(part)) {
-            (Some(then), Some(now)) if then == now => None,
-            (Some(_), Some(_)) => Some((part.as_str(), "is another than before")),
-            (None, _) => Some((part.as_str(), "is new")),
-            (_, None) => Some((part.as_str(), "is gone")),
-        })
-        .collect()
 }
 
 fn open_sinks(

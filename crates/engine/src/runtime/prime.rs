@@ -10,7 +10,7 @@ use crate::registry::SinkConfig;
 use arrow_array::RecordBatch;
 use ouzel_core::{Chunk, Decoded, Error, Kind, Lookup, Result};
 use ouzel_detect::features::Shard;
-use ouzel_lake::Queries;
+use ouzel_lake::{Queries, quoted};
 use std::collections::BTreeSet;
 use std::ops::Range;
 
@@ -98,10 +98,17 @@ impl Primed<'_> {
     fn sql(&self, past: &Past<'_>, columns: &[usize]) -> Result<String> {
         let of_table = |sink: &&crate::plan::SinkPlan| matches!(&sink.config, SinkConfig::Lake(l) if l.table.value == past.table);
         let sink = self.plan.sinks.iter().find(of_table);
-        let sink = sink.ok_or_else(|| Error::internal("the sink of the table is gone"))?;
+        let gone = |what: String| {
+            let message = format!(
+                "the state is being made anew from the table `{}`, and {what}: put it back, or begin with `--rebuild` again",
+                past.table
+            );
+            Error::new(Kind::Changed, message)
+        };
+        let sink = sink.ok_or_else(|| gone("its sink is gone".into()))?;
         let name = |column: usize| -> Result<String> {
             let at = sink.columns.iter().position(|e| e.as_column() == Some(column));
-            let at = at.ok_or_else(|| Error::internal("a column of the table is gone"))?;
+            let at = at.ok_or_else(|| gone(format!("its column `{}` is gone", self.plan.columns.field(column).name())))?;
             Ok(quoted(sink.schema.field(at).name()))
         };
         let id = name(self.plan.standard.id)?;
@@ -184,8 +191,4 @@ fn reads(plan: &Plan) -> Vec<usize> {
     reads.extend([plan.event.time, plan.standard.id]);
     reads.extend(plan.event.id.filter(|_| plan.event.duplicates_within.is_some()));
     reads.into_iter().collect()
-}
-
-fn quoted(name: &str) -> String {
-    format!("\"{}\"", name.replace('"', "\"\""))
 }

@@ -4,15 +4,15 @@ use super::alerts::{self, AlertRows};
 use super::batch::{Batch, Keep};
 use super::commit::{Changes, PartitionState};
 use super::lookups::Versions;
+use super::refused::{dead_letter_refused, sink_failure};
 use super::{Control, Running};
 use super::{poison, steps};
 use crate::config::TooLate;
-use crate::journal::{Fate, Journal, SetAside};
+use crate::journal::Fate;
 use crate::plan::Plan;
-use crate::summary::SinkSummary;
 use arrow_array::cast::AsArray;
 use ouzel_core::clock::Stopwatch;
-use ouzel_core::{Chunk, Decode, Encode, Encoded, Error, Job, Lookup, Rejected, Result, Sink, Which};
+use ouzel_core::{Chunk, Decode, Encode, Encoded, Error, Job, Lookup, Result};
 use ouzel_detect::alerts::Raised;
 use ouzel_detect::expressions::Failed;
 use ouzel_detect::features::Evicted;
@@ -473,38 +473,3 @@ impl<'a, 'r> Worker<'a, 'r> {
 
 /// Where the source goes on, what the partition knew there, the groups and the alerts.
 type Commit = (Option<At>, PartitionState, Changes, String);
-
-/// Dead-letters what a sink has refused since the last look. `of_block`: the entry of a row of the block written last, and why it was refused.
-pub fn dead_letter_refused(
-    sink: &mut dyn Sink,
-    journal: &mut Journal,
-    summary: &mut SinkSummary,
-    of_block: impl Fn(usize, String) -> Option<SetAside>,
-) -> Result<()> {
-    for Rejected { which, reason } in sink.rejected() {
-        let aside = match which {
-            Which::Row(row) => of_block(row, reason).ok_or_else(|| Error::internal("a row was refused after its block"))?,
-            Which::Event { id, raw } => {
-                let (origin, reason) = ((sink.location(), 0), format!("not delivered: {reason}"));
-                SetAside { fate: Fate::DeadLettered, id, origin, reason, raw }
-            }
-        };
-        journal.write(&aside)?;
-        // A row that was written by an earlier run may be counted there.
-        summary.delivered = summary.delivered.saturating_sub(1);
-        summary.dead_lettered += 1;
-    }
-    Ok(())
-}
-
-fn sink_failure(batch: &Batch, failed: &Failed, what: String, id: impl Fn(u64) -> String) -> SetAside {
-    let row = failed.row as usize;
-    let (start, end) = batch.raw[row];
-    SetAside {
-        fate: Fate::DeadLettered,
-        id: id(batch.first_offset + u64::from(batch.ordinals[row])),
-        origin: (batch.chunk.origin.name.to_string(), batch.chunk.origin.position + u64::from(start)),
-        reason: format!("{what}: {}", failed.reason),
-        raw: batch.chunk.data.get(start as usize..end as usize).unwrap_or_default().to_vec(),
-    }
-}

@@ -96,11 +96,15 @@ pub fn changes(root: &Path, after: Option<u64>, upto: u64) -> Result<Changes> {
     Ok(Changes { added: added.into_values().collect(), removed: removed.into_values().collect(), span })
 }
 
-/// What jobs have told of their commits, the latest first: version, milliseconds since 1970, what they told. As far back as the log reaches.
-pub fn told(root: &Path) -> Result<Vec<(u64, i64, Value)>> {
+/// What jobs have told of their latest commits, the latest first, so many at most: version, milliseconds since 1970, what they told. As far back as the
+/// log reaches.
+pub fn told(root: &Path, most: usize) -> Result<Vec<(u64, i64, Value)>> {
     let mut found = Vec::new();
     let Some(latest) = latest(root)? else { return Ok(found) };
     for version in (0..=latest).rev() {
+        if found.len() >= most {
+            break;
+        }
         let lines = match lines(root, version) {
             Ok(lines) => lines,
             // Cleaned away.

@@ -4,6 +4,7 @@
 mod catalog;
 mod checksum;
 mod errors;
+mod row_wise;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -30,6 +31,11 @@ pub use table::DeltaFiles;
 
 /// Bytes that a query keeps in memory; what sorts and joins need beyond goes to disk.
 const MEMORY_BYTES_MAX: usize = 4 << 30;
+
+/// A name as SQL has it.
+pub fn quoted(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
 
 /// What is known of damaged files, by the tables that a query reads.
 pub type Damage = Arc<Mutex<Vec<String>>>;
@@ -116,6 +122,18 @@ impl Queries {
     pub fn schema_of(&self, sql: &str) -> Result<SchemaRef> {
         let planned = self.runtime.block_on(self.context.sql(sql)).map_err(|e| self.told(e))?;
         Ok(Arc::new(planned.schema().as_arrow().clone()))
+    }
+
+    /// Why what a query gives of changed rows does not tell for which values of `columns` its result changes; `None` if it does.
+    pub fn obstacle(&self, sql: &str, columns: &[String]) -> Result<Option<&'static str>> {
+        let planned = self.runtime.block_on(self.context.sql(sql)).map_err(|e| self.told(e))?;
+        row_wise::obstacle(planned.into_unoptimized_plan(), columns).map_err(|e| self.told(e))
+    }
+
+    /// Why what a query gives of a table's new rows, the other tables whole, is not all that is new in its result; `None` if it is.
+    pub fn not_added(&self, sql: &str, table: &str) -> Result<Option<&'static str>> {
+        let planned = self.runtime.block_on(self.context.sql(sql)).map_err(|e| self.told(e))?;
+        row_wise::not_added(planned.logical_plan(), table).map_err(|e| self.told(e))
     }
 
     /// Names of the tables there are, sorted.

@@ -24,7 +24,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 ///
 /// The table is made if it does not exist. New columns are added to one that does; a column whose type has changed is
 /// refused. Rows become visible by commits. Where state lasts these are the commits of the run (every half second of work, and
-/// after five seconds where there is little), and each records the pipeline and the offset behind its last event; with state
+/// after a second where there is little), and each records the pipeline and the offset behind its last event; with state
 /// in memory `commit_every` and `commit_rows` decide, and each records a running number.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]

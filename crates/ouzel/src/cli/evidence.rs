@@ -11,7 +11,7 @@ use ouzel_core::{Error, Result};
 use ouzel_engine::explain::{Found, find};
 use ouzel_engine::registry::SinkConfig;
 use ouzel_engine::{Plan, Project};
-use ouzel_lake::Queries;
+use ouzel_lake::{Queries, quoted};
 use std::path::Path;
 
 #[derive(Debug, clap::Args)]
@@ -121,8 +121,4 @@ fn entity(project: &Project, queries: &Queries, plan: &Plan, id: &str) -> Result
     let by =
         alert.map(|alert| alert.entity()).or_else(by_features).filter(|by: &Vec<String>| !by.iter().all(|name| name == "all"));
     by.ok_or_else(|| Error::config("the pipeline says not whom its events are about: name fields with `--by`"))
-}
-
-fn quoted(name: &str) -> String {
-    format!("\"{}\"", name.replace('"', "\"\""))
 }

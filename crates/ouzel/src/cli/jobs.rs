@@ -112,8 +112,7 @@ pub fn plan(root: &Path, args: &PlanArgs, format: Format) -> Exit {
 
 pub fn audit(root: &Path, args: &AuditArgs, format: Format) -> Exit {
     each(root, &args.names, format, &|lake, job| {
-        let mut entries = jobs::audit(lake.lake, &job.target)?;
-        entries.truncate(args.limit);
+        let entries = jobs::audit(lake.lake, &job.target, args.limit)?;
         let mut text = format!("{}\n", paint(&job.target, AnsiColor::Cyan, output_has_colour()));
         for entry in &entries {
             let told = &entry.job;

@@ -109,7 +109,9 @@ pub fn run(root: &Path, args: &Args, format: Format) -> Exit {
     let mut exit = match selected {
         Ok(pipelines) => run_all(&project, &pipelines, args, format, &control, &mut summaries),
         Err(message) => {
-            eprintln!("error: {message}");
+            let jobs: Vec<&str> = project.jobs.iter().map(|job| job.target.as_str()).collect();
+            let jobs = if jobs.is_empty() { String::new() } else { format!("; jobs are {}", jobs.join(", ")) };
+            eprintln!("error: {message}{jobs}");
             Exit::Usage
         }
     };

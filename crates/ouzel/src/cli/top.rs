@@ -9,7 +9,7 @@ use ouzel_connect::sinks::objects;
 use ouzel_core::Result;
 use ouzel_engine::Plan;
 use ouzel_engine::registry::SinkConfig;
-use ouzel_lake::Queries;
+use ouzel_lake::{Queries, quoted};
 use serde_json::{Map, Value};
 use std::path::Path;
 
@@ -65,7 +65,6 @@ pub fn run(root: &Path, args: &Args, format: Format) -> Exit {
 /// What a pipeline's tables say.
 fn look(queries: &Queries, plan: &Plan, limit: usize) -> Result<Value> {
     let tables = queries.tables();
-    let quoted = |name: &str| format!("\"{}\"", name.replace('"', "\"\""));
     let mut about = Map::new();
     for sink in &plan.sinks {
         let SinkConfig::Lake(lake) = &sink.config else { continue };

@@ -24,7 +24,7 @@ from {{ ref('requests') }} group by 1, 2, 3
 const HOURLY: &str = "---
 partition_by: [hour]
 ---
-select date_part('hour', t) as hour, count(*) as total from {{ ref('requests') }} {% if incremental %}where true{% endif %} group by 1
+select date_part('hour', t) as hour, count(*) as total from {{ ref('requests') }} {% if incremental %}where false{% endif %} group by 1
 ";
 const TOTALS: &str = "---
 target: totals
@@ -173,10 +173,14 @@ fn a_check_that_fails_keeps_the_old_data_and_pauses() {
     let (code, _, err) = call(root, &["run"], &[]);
     assert_eq!(code, Some(0), "{err}");
     verified(root);
-    // One that warns stops nothing.
+    // One that warns stops nothing; and what only the checks say makes no row anew.
     write(root, "jobs/daily.sql", &DAILY.replace("max: 1000000", "max: 1000000, severity: warn"));
+    assert_eq!(call(root, &["run"], &[]).1["jobs"]["daily"]["kind"], "nothing");
+    let again = "{\"t\":\"2026-11-02T10:00:00Z\",\"customer\":\"c1\",\"country\":\"DE\",\"bytes\":2000000}\n";
+    write(root, "in-02.ndjson", again);
     let (code, told, _) = call(root, &["run"], &[]);
-    assert_eq!((code, &told["jobs"]["daily"]["checks"][2]["ok"]), (Some(0), &false.into()));
+    let daily = &told["jobs"]["daily"];
+    assert_eq!((code, &daily["kind"], &daily["checks"][2]["ok"]), (Some(0), &"incremental".into(), &false.into()));
     let resumed = std::fs::read_to_string(root.join(".ouzel/jobs/daily/resumed.ndjson")).expect("kept");
     assert!(resumed.contains("as agreed") && resumed.contains("range bytes"), "{resumed}");
 }
@@ -227,6 +231,110 @@ fn rows_may_be_added_as_they_come() {
     let (code, _, err) = call(root, &["run", "web", "daily", "of_daily"], &[]);
     assert!(code == Some(6) && err.contains("rows of `daily` were corrected or deleted"), "{code:?} {err}");
     assert_eq!(call(root, &["run", "of_daily", "--full-refresh"], &[]).0, Some(0));
+}
+
+/// Rows added to rows come to what the SQL makes of everything, or are refused.
+#[test]
+fn rows_are_added_only_where_that_comes_to_the_same() {
+    let folder = project();
+    let root = folder.path();
+    let append = |sql: &str| format!("---\nwrite: append\n---\n{sql}\n");
+    write(root, "jobs/customers.sql", "---\n---\nselect customer, min(t) as first from {{ ref('requests') }} group by 1\n");
+    let joined = "select t, r.customer, first from {{ ref('requests') }} r left join {{ ref('customers') }} c using (customer)";
+    write(root, "jobs/joined.sql", &append(joined));
+    write(root, "jobs/counts.sql", &append("select customer, count(*) as n from {{ ref('requests') }} group by 1"));
+    let both = "select t from {{ ref('requests') }} union all select first as t from {{ ref('customers') }}";
+    write(root, "jobs/both.sql", &append(both));
+    write(root, "jobs/pairs.sql", &append("select a.t from {{ ref('requests') }} a join {{ ref('requests') }} b using (t)"));
+    write(root, "in-00.ndjson", &rows(1, 300, 0..3));
+    let (code, _, err) = call(root, &["run", "web", "customers", "joined", "counts", "both", "pairs"], &[]);
+    assert_eq!(code, Some(0), "{err}");
+    write(root, "in-01.ndjson", &rows(2, 300, 0..3));
+    let (code, told, err) = call(root, &["run", "web", "joined"], &[]);
+    assert_eq!(
+        (code, &told["jobs"]["joined"]["kind"], &told["jobs"]["joined"]["rows"]),
+        (Some(0), &"incremental".into(), &300.into()),
+        "{err}"
+    );
+    verified_one(root, "joined");
+    for (job, says) in [
+        ("counts", "new rows of `requests` here: it does more than select, join and filter"),
+        ("both", "a part of its `union` does not read the table that has changed"),
+        ("pairs", "it joins the table that has changed with itself"),
+    ] {
+        let (code, _, err) = call(root, &["run", job], &[]);
+        assert!(code == Some(6) && err.contains(says) && err.contains("purgesert"), "{code:?} {err}");
+    }
+    write(root, "in-02.ndjson", &rows(3, 300, 0..3));
+    let (code, _, err) = call(root, &["run", "web", "customers", "joined"], &[]);
+    assert!(code == Some(6) && err.contains("`customers` and `requests` have changed"), "{code:?} {err}");
+}
+
+/// Where a changed row alone does not tell which rows change, everything is made anew.
+#[test]
+fn sql_that_judges_what_it_has_made_is_made_anew() {
+    for (sql, kind) in [
+        ("select day, customer, sum(total) as n from {{ ref('daily') }} group by 1, 2 having sum(total) > 40", "full"),
+        ("select day, customer, sum(total) as n from {{ ref('daily') }} group by 1, 2 having customer > 'c3'", "incremental"),
+        (
+            "select day, max(n) as n from (select day, customer, sum(total) as n from {{ ref('daily') }} group by 1, 2) group by 1",
+            "full",
+        ),
+        ("select max(day) as day, customer from {{ ref('daily') }} group by 2", "full"),
+        ("select day, customer, rank() over (partition by customer order by day) as n from {{ ref('daily') }}", "full"),
+        ("select day, customer from {{ ref('daily') }} order by day desc, customer limit 20", "full"),
+        ("select day, customer from {{ ref('daily') }} where total > (select avg(total) from {{ ref('daily') }})", "full"),
+        ("select a.day, count(*) as n from {{ ref('daily') }} a join {{ ref('daily') }} b using (customer) group by 1", "full"),
+        (
+            "select d.day, d.customer from {{ ref('daily') }} d left join {{ ref('hourly') }} h on h.total = d.total where h.hour is null",
+            "full",
+        ),
+        ("select d.day, d.customer from {{ ref('daily') }} d left anti join {{ ref('hourly') }} h on h.total = d.total", "full"),
+        (
+            "select d.day, h.hour from {{ ref('daily') }} d left join {{ ref('hourly') }} h on h.total = d.total where d.total > 1",
+            "incremental",
+        ),
+        (
+            "select * from (select distinct day, customer from {{ ref('daily') }}) union all select distinct day, country from {{ ref('daily') }}",
+            "incremental",
+        ),
+    ] {
+        let folder = project();
+        let root = folder.path();
+        write(root, "jobs/judged.sql", &format!("---\npartition_by: [day]\n---\n{sql}\n"));
+        write(root, "in-00.ndjson", &rows(1, 600, 0..6));
+        assert_eq!(call(root, &["run"], &[]).0, Some(0));
+        for i in 1..3 {
+            write(root, &format!("in-{i:02}.ndjson"), &rows(i + 1, 12, i..i + 3));
+            let (code, told, err) = call(root, &["run"], &[]);
+            assert_eq!((code, &told["jobs"]["judged"]["kind"]), (Some(0), &kind.into()), "{sql}: {err}");
+            verified(root);
+        }
+    }
+}
+
+/// What was there of two rows that are both gone is gone.
+#[test]
+fn both_rows_of_a_join_may_go_at_once() {
+    let folder = project();
+    let root = folder.path();
+    let side = "---\npartition_by: [day]\n---\nselect distinct cast(t as date) as day, customer from {{ ref('requests') }}";
+    for name in ["left", "right"] {
+        write(root, &format!("jobs/{name}.sql"), side);
+    }
+    let joined = "---\npartition_by: [day]\n---\nselect l.day, count(*) as n from {{ ref('left') }} l join {{ ref('right') }} r on l.day = r.day and l.customer = r.customer group by 1";
+    write(root, "jobs/joined.sql", joined);
+    let alone = "{\"t\":\"2026-11-29T10:00:00Z\",\"customer\":\"gone\",\"country\":\"DE\",\"bytes\":2}\n";
+    write(root, "in-00.ndjson", &(alone.to_string() + &rows(1, 200, 0..3)));
+    assert_eq!(call(root, &["run"], &[]).0, Some(0));
+    for name in ["left", "right"] {
+        write(root, &format!("jobs/{name}.sql"), &format!("{side} where customer <> 'gone'"));
+    }
+    let (code, told, err) = call(root, &["run"], &[]);
+    assert_eq!((code, &told["jobs"]["joined"]["kind"]), (Some(0), &"incremental".into()), "{err}");
+    let partitions = told["jobs"]["joined"]["partitions"].as_array().expect("a list");
+    assert!(partitions.iter().any(|name| name == "day=2026-11-29"), "{partitions:?}");
+    verified(root);
 }
 
 fn verified_one(root: &Path, job: &str) {

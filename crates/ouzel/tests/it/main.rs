@@ -7,6 +7,7 @@ mod docs;
 mod init;
 mod jobs;
 mod lookups;
+mod rebuild;
 mod resume;
 mod specs;
 mod streams;

@@ -1,8 +1,9 @@
 //! Follows one log file as it is written, through rotation by rename and by truncation. Together with the files it has been rotated to,
 //! it is one log: each is read to its end, then the next one.
 
+use super::open_file::{Open, open};
 use super::place::{At, Seen};
-use super::reader::{Listed, Open, open};
+use super::reader::Listed;
 use super::rotation::{Head, Sibling, newer, same};
 use super::{named, rotation};
 use crate::sources::compression::Decompressed;

@@ -2,8 +2,9 @@
 
 use super::digest::{Digest, Mark};
 use super::named;
+use super::open_file::open;
 use super::place::{At, Place, ReadFile, Reading, There, changed};
-use super::reader::{Listed, open};
+use super::reader::Listed;
 use crate::sources::Compression;
 use crate::sources::compression::Decompressed;
 use ouzel_core::Packing;
