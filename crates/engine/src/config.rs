@@ -30,7 +30,37 @@ pub struct ProjectConfig {
     /// Streams that join pipelines: a pipeline writes to one with `sinks: [{ stream: NAME }]`, others read it with `source: { stream: NAME }`.
     #[serde(default)]
     pub streams: Ordered<Lenient<StreamConfig>>,
+    /// Files that others put into a folder, for jobs: `{{ source('NAME') }}`.
+    #[serde(default)]
+    pub sources: Ordered<Lenient<FilesConfig>>,
+    /// How jobs run.
+    #[serde(default)]
+    pub jobs: JobsConfig,
 }
+
+/// Parquet files that others put into a folder; each appears there whole, by being renamed or linked.
+///
+/// ```yaml
+/// sources:
+///   landing: { files: "landing/**/*.parquet" }
+/// ```
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct FilesConfig {
+    /// A pattern, relative to the project: `*`, `?` and `[..]` within a name, `**` for any number of folders.
+    pub files: Spanned<String>,
+}
+
+/// How jobs run.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct JobsConfig {
+    /// What sorts, joins and sums of a job keep in memory, about; what they need beyond goes to disk. 4GB if nothing is said.
+    pub memory: Option<Spanned<ByteSize>>,
+}
+
+/// What a job keeps in memory if nothing is said.
+pub const JOB_MEMORY: ByteSize = ByteSize(4 << 30);
 
 /// A stream: an ordered log of events that pipelines write to and read from, kept on disk.
 ///

@@ -4,19 +4,31 @@
 mod audit;
 mod checks;
 mod config;
+mod first;
+mod landing;
+mod partitions;
+mod pause;
+mod plan;
 mod run;
+mod sums;
 mod template;
+mod verify;
 
 pub use audit::{Entry, audit};
 pub use checks::Checked;
 pub use config::{CheckConfig, JobConfig};
-pub use run::{Kind as RunKind, Lake, Outcome, Planned, Source, paused, plan, resume, run, verify};
+pub use landing::Landing;
+pub use pause::{paused, resume};
+pub use plan::{Kind as RunKind, Planned, Source, plan};
+pub use run::{Lake, Outcome, run};
+pub use verify::verify;
 
 use crate::plan::version;
+use config::{Load, Write};
 use ouzel_core::yaml::{Node, Value, decode, parse};
-use ouzel_core::{Report, Span};
+use ouzel_core::{OneOrMany, Report, Span, Spanned};
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// A file of `jobs/`, read and checked as far as that goes without looking at tables.
 #[derive(Debug, Clone)]
@@ -30,11 +42,26 @@ pub struct Job {
     pub sql: String,
     /// Tables that it reads.
     pub reads: BTreeSet<String>,
+    /// Sources of files that it names.
+    files: BTreeSet<String>,
+    /// The files that it takes.
+    pub source: Option<Files>,
     /// Of what its rows depend on: a job that makes other rows makes its table anew.
     pub version: String,
 }
 
+/// Files of `sources`.
+#[derive(Debug, Clone)]
+pub struct Files {
+    pub name: String,
+    pub pattern: PathBuf,
+}
+
 impl Job {
+    pub fn unique_key(&self) -> Vec<String> {
+        self.config.unique_key.0.iter().map(|column| column.value.clone()).collect()
+    }
+
     pub fn partition_by(&self) -> Vec<String> {
         self.config.partition_by.0.iter().map(|column| column.value.clone()).collect()
     }
@@ -61,6 +88,43 @@ pub fn load(root: &Path, env: &dyn Fn(&str) -> Option<String>, report: &mut Repo
         jobs.push(job);
     }
     in_order(jobs, report)
+}
+
+/// Gives jobs the files that they name. `known`: name and pattern of each source.
+pub fn check_sources(jobs: &mut [Job], root: &Path, known: &[(String, String)], report: &mut Report) {
+    for job in jobs {
+        let at = report.file(job.file.clone(), "");
+        let mut wrong = |why: String, hint: &str| _ = report.error(Span { file: at, ..Span::default() }, why).hint(hint);
+        if job.files.len() > 1 {
+            wrong(
+                "it takes files of several sources".into(),
+                "let a job of its own take the files of each, and read their tables with `ref`",
+            );
+            continue;
+        }
+        if let Some(name) = job.files.first() {
+            if job.config.write != Write::Append && job.config.load != Load::Full {
+                wrong(
+                    format!("it takes the files of `{name}`, which may go again, and makes partitions anew"),
+                    "let a job with `write: append` take the files, and read its table with `ref`; or say `load: full` if all files are always there",
+                );
+            }
+            match known.iter().find(|(known, _)| known == name) {
+                Some((_, pattern)) => job.source = Some(Files { name: name.clone(), pattern: root.join(pattern) }),
+                None => {
+                    let known = known.iter().map(|(name, _)| name.as_str());
+                    report
+                        .error(Span { file: at, ..Span::default() }, format!("there is no source `{name}` in `ouzel.yaml`"))
+                        .did_you_mean(name, known.collect::<Vec<_>>());
+                }
+            }
+        } else if !job.unique_key().is_empty() && job.reads.len() > 1 {
+            wrong(
+                "`unique_key` keeps the row that came first, and it reads several tables".into(),
+                "read one table, and join the others in another job",
+            );
+        }
+    }
 }
 
 /// Tells of tables that a job reads and nobody makes. `made`: the tables that pipelines make; those of the lake are there already.
@@ -127,8 +191,8 @@ fn read(root: &Path, file: &str, env: &dyn Fn(&str) -> Option<String>, report: &
     let stem = file.trim_start_matches("jobs/").trim_end_matches(".sql").to_string();
     let target = config.target.as_ref().map_or(stem, |target| target.value.clone());
     let rendered = template::render(sql, &template::Given { this: &target, incremental: false, interval: None });
-    let reads = match rendered {
-        Ok(rendered) => rendered.reads,
+    let (reads, files) = match rendered {
+        Ok(rendered) => (rendered.reads, rendered.files),
         Err((line, why)) => {
             // Lines before the SQL: two fences and what is between them.
             let before = front.lines().count() as u32 + 2;
@@ -136,10 +200,20 @@ fn read(root: &Path, file: &str, env: &dyn Fn(&str) -> Option<String>, report: &
             return None;
         }
     };
-    let how = format!("{:?} {:?}", config.load, config.write);
-    let partitions: Vec<&str> = config.partition_by.0.iter().map(|column| column.value.as_str()).collect();
-    let version = version(&[sql, &how, &partitions.join("\n")]);
-    Some(Job { target, file: file.to_string(), version, sql: sql.to_string(), reads, config })
+    if !config.unique_key.0.is_empty() && config.write != Write::Append {
+        report
+            .error(
+                config.unique_key.0[0].span,
+                "`unique_key` keeps the row that came first, and `write: purgesert` makes rows anew",
+            )
+            .hint("say `write: append`");
+        return None;
+    }
+    let names = |columns: &OneOrMany<Spanned<String>>| columns.0.iter().map(|c| c.value.clone()).collect::<Vec<_>>().join("\n");
+    let mut parts = vec![sql.to_string(), format!("{:?} {:?}", config.load, config.write), names(&config.partition_by)];
+    parts.extend(Some(names(&config.unique_key)).filter(|key| !key.is_empty()));
+    let version = version(&parts.iter().map(String::as_str).collect::<Vec<_>>());
+    Some(Job { target, file: file.to_string(), version, sql: sql.to_string(), reads, files, source: None, config })
 }
 
 /// `unique: [a, b]` is short for `unique: { columns: [a, b] }`.

@@ -1,8 +1,8 @@
 //! A project directory, read and checked: everything that can be said without looking at files and servers outside.
 
 use crate::config::{
-    LakeStore, PARTITIONS_MAX, PipelineConfig, ProjectConfig, S3Store, SINK_COLUMN_KEYS, STATE_FOLDER, STREAM_KEEP, SinkColumns,
-    SinkEntry, StateStore, StreamStore, given,
+    JOB_MEMORY, LakeStore, PARTITIONS_MAX, PipelineConfig, ProjectConfig, S3Store, SINK_COLUMN_KEYS, STATE_FOLDER, STREAM_KEEP,
+    SinkColumns, SinkEntry, StateStore, StreamStore, given,
 };
 use crate::graph;
 use crate::jobs::Job;
@@ -32,6 +32,8 @@ pub struct Project {
     /// State lasts beyond a run.
     lasting: bool,
     memory: Option<u64>,
+    /// Bytes that a job keeps in memory, about.
+    pub job_memory: usize,
     bucket: Option<S3Store>,
 }
 
@@ -93,7 +95,12 @@ pub fn load_with(root: &Path, env: &dyn Fn(&str) -> Option<String>, rewrite: &dy
             report.error(Span { file, ..Span::default() }, format!("cannot list the folder: {e}"));
         }
     }
-    let jobs = crate::jobs::load(root, env, &mut report);
+    let mut jobs = crate::jobs::load(root, env, &mut report);
+    if let Some(config) = &config {
+        let sources =
+            config.sources.0.iter().filter_map(|(name, files)| Some((name.value.clone(), files.0.as_ref()?.files.value.clone())));
+        crate::jobs::check_sources(&mut jobs, root, &sources.collect::<Vec<_>>(), &mut report);
+    }
     check_targets(&pipelines, &mut report);
     if let Some(config) = &config
         && let StateStore::S3(_) = config.stores.state
@@ -128,6 +135,7 @@ pub fn load_with(root: &Path, env: &dyn Fn(&str) -> Option<String>, rewrite: &dy
         streams: Arc::new(streams),
         lasting,
         memory,
+        job_memory: config.jobs.memory.as_ref().map_or(JOB_MEMORY, |size| size.value).0 as usize,
         bucket,
     };
     (Some(project), report)

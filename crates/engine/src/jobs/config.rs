@@ -26,6 +26,9 @@ pub struct JobConfig {
     pub write: Write,
     /// Columns of the result whose values make partitions: what a run makes anew.
     pub partition_by: OneOrMany<Spanned<String>>,
+    /// With `write: append`: columns whose values a row has for its own. Of rows with the same values the first that came is kept, the others are dropped and
+    /// counted: what a producer sends again. A row with a null there is like no other.
+    pub unique_key: OneOrMany<Spanned<String>>,
     /// What has to hold before anybody sees a run's rows.
     pub checks: Vec<Lenient<Spanned<CheckConfig>>>,
     /// Whom it concerns when a check stops it.

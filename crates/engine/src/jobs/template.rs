@@ -1,4 +1,4 @@
-//! A job's SQL: `{{ ref('table') }}`, `{{ this }}`, `{{ var('NAME', 'default') }}`, `{% if incremental %}`, `{{ interval.from }}`.
+//! A job's SQL: `{{ ref('table') }}`, `{{ source('files') }}`, `{{ this }}`, `{{ var('NAME', 'default') }}`, `{% if incremental %}`, `{{ interval.from }}`.
 
 use minijinja::{Environment, Error, ErrorKind, UndefinedBehavior, context};
 use ouzel_lake::quoted;
@@ -19,17 +19,30 @@ pub struct Rendered {
     pub sql: String,
     /// Tables that it names by `ref`.
     pub reads: BTreeSet<String>,
+    /// Sources that it names by `source`.
+    pub files: BTreeSet<String>,
+}
+
+/// What stands in SQL for a source of files.
+pub fn table_of_source(source: &str) -> String {
+    format!("source {source}")
 }
 
 /// `Err`: the line, from 1, and what is wrong there.
 pub fn render(sql: &str, given: &Given<'_>) -> Result<Rendered, (u32, String)> {
     let reads: Arc<Mutex<BTreeSet<String>>> = Arc::default();
-    let seen = reads.clone();
+    let files: Arc<Mutex<BTreeSet<String>>> = Arc::default();
+    let (seen, seen_files) = (reads.clone(), files.clone());
     let mut templates = Environment::new();
     templates.set_undefined_behavior(UndefinedBehavior::Strict);
     templates.add_function("ref", move |table: String| -> String {
         let quoted = quoted(&table);
         seen.lock().unwrap_or_else(PoisonError::into_inner).insert(table);
+        quoted
+    });
+    templates.add_function("source", move |source: String| -> String {
+        let quoted = quoted(&table_of_source(&source));
+        seen_files.lock().unwrap_or_else(PoisonError::into_inner).insert(source);
         quoted
     });
     templates.add_function("var", |name: String, default: Option<String>| -> Result<String, Error> {
@@ -46,6 +59,6 @@ pub fn render(sql: &str, given: &Given<'_>) -> Result<Rendered, (u32, String)> {
     let rendered = templates.render_str(sql, told);
     let sql =
         rendered.map_err(|e| (e.line().unwrap_or(1) as u32, e.detail().map_or_else(|| e.kind().to_string(), String::from)))?;
-    let reads = std::mem::take(&mut *reads.lock().unwrap_or_else(PoisonError::into_inner));
-    Ok(Rendered { sql: sql.trim().trim_end_matches(';').to_string(), reads })
+    let take = |names: Arc<Mutex<BTreeSet<String>>>| std::mem::take(&mut *names.lock().unwrap_or_else(PoisonError::into_inner));
+    Ok(Rendered { sql: sql.trim().trim_end_matches(';').to_string(), reads: take(reads), files: take(files) })
 }

@@ -20,7 +20,7 @@ pub struct ChangedFile {
 /// What has changed behind one version, up to another.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Changes {
-    /// Files whose rows are new.
+    /// Files whose rows are new, in the order of the commits, then by name.
     pub added: Vec<ChangedFile>,
     /// Files whose rows were there before and are not any more: corrected or deleted.
     pub removed: Vec<ChangedFile>,
@@ -59,7 +59,7 @@ pub fn latest(root: &Path) -> Result<Option<u64>> {
 /// What has changed behind version `after` (`None`: from the beginning), up to `upto`. Rewriting files without changing rows is no change. [`Kind::Changed`]: the log of these versions
 /// is not there any more.
 pub fn changes(root: &Path, after: Option<u64>, upto: u64) -> Result<Changes> {
-    let (mut added, mut removed): (BTreeMap<String, ChangedFile>, BTreeMap<String, ChangedFile>) = Default::default();
+    let (mut added, mut removed): (BTreeMap<String, (u64, ChangedFile)>, BTreeMap<String, ChangedFile>) = Default::default();
     let mut span: Option<(i64, i64)> = None;
     for version in after.map_or(0, |after| after + 1)..=upto {
         for line in lines(root, version)? {
@@ -77,7 +77,7 @@ pub fn changes(root: &Path, after: Option<u64>, upto: u64) -> Result<Changes> {
                     let file = ChangedFile { path: add.path.clone(), bytes: add.size as u64, partition: add.partition_values };
                     // One that went and came back is as it was.
                     if removed.remove(&add.path).is_none() {
-                        added.insert(add.path, file);
+                        added.insert(add.path, (version, file));
                     }
                 }
                 Action::Remove(remove) if remove.data_change => {
@@ -93,7 +93,9 @@ pub fn changes(root: &Path, after: Option<u64>, upto: u64) -> Result<Changes> {
             }
         }
     }
-    Ok(Changes { added: added.into_values().collect(), removed: removed.into_values().collect(), span })
+    let mut added: Vec<(u64, ChangedFile)> = added.into_values().collect();
+    added.sort_by_key(|(version, _)| *version);
+    Ok(Changes { added: added.into_iter().map(|(_, file)| file).collect(), removed: removed.into_values().collect(), span })
 }
 
 /// What jobs have told of their latest commits, the latest first, so many at most: version, milliseconds since 1970, what they told. As far back as the
@@ -111,14 +113,22 @@ pub fn told(root: &Path, most: usize) -> Result<Vec<(u64, i64, Value)>> {
             Err(e) if e.kind == Kind::Changed => break,
             Err(e) => return Err(e),
         };
-        for line in lines {
-            let info = &line["commitInfo"];
-            if info["ouzel"].get("job").is_some() {
-                found.push((version, info["timestamp"].as_i64().unwrap_or(0), info["ouzel"].clone()));
-            }
-        }
+        found.extend(of_jobs(lines).map(|(at, about)| (version, at, about)));
     }
     Ok(found)
+}
+
+/// What jobs have told in one commit, as [`told`]. [`Kind::Changed`]: it has been cleaned away.
+pub fn told_at(root: &Path, version: u64) -> Result<Vec<(i64, Value)>> {
+    Ok(of_jobs(lines(root, version)?).collect())
+}
+
+fn of_jobs(lines: Vec<Value>) -> impl Iterator<Item = (i64, Value)> {
+    lines.into_iter().filter_map(|mut line| {
+        let info = line.get_mut("commitInfo")?;
+        let at = info["timestamp"].as_i64().unwrap_or(0);
+        info["ouzel"].get("job").is_some().then(|| (at, info["ouzel"].take()))
+    })
 }
 
 fn lines(root: &Path, version: u64) -> Result<Vec<Value>> {

@@ -5,14 +5,18 @@ use crate::query::{Damage, DeltaFiles};
 use crate::tables::columns::{Columns, ToTable};
 use crate::tables::files::Files;
 use crate::tables::table::Table;
-use arrow_array::RecordBatch;
+use arrow_array::{ArrayRef, RecordBatch};
 use arrow_schema::Schema;
 use deltalake_core::kernel::{Add, Remove};
 use ouzel_core::{Encode, Encoded, Error, Result};
 use serde_json::Value;
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::mpsc::{Receiver, TrySendError, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Batches that wait for a writer.
+const BATCHES_WAITING: usize = 32;
 
 /// Values of the partition columns, by name; `None` is null.
 pub type Partition = HashMap<String, Option<String>>;
@@ -35,6 +39,10 @@ impl Written {
         self.adds.iter().map(|add| add.size as u64).sum()
     }
 
+    pub fn files(&self) -> Vec<ChangedFile> {
+        self.adds.iter().map(ChangedFile::from).collect()
+    }
+
     /// Takes them away again: nothing is to become of them.
     pub fn discard(self) {
         for path in self.paths {
@@ -44,11 +52,15 @@ impl Written {
 }
 
 impl Target {
-    /// Opens the table of a job, or makes it. [`ouzel_core::Kind::Config`]: its columns do not fit.
-    pub fn open(root: &Path, job: &str, schema: &Schema, partition_by: &[String]) -> Result<Target> {
+    /// Opens the table of a job, or makes it. `seen`: the version that there was when the run was planned; none if there was no table.
+    /// [`ouzel_core::Kind::Config`]: its columns do not fit. [`ouzel_core::Kind::Conflict`]: somebody has written to it since it was planned.
+    pub fn open(root: &Path, job: &str, schema: &Schema, partition_by: &[String], seen: Option<u64>) -> Result<Target> {
         let columns = Arc::new(Columns::new(schema, partition_by)?);
         let app_id = format!("ouzel.job.{job}");
         let table = Table::open_or_create(root, &columns, &app_id)?;
+        if table.found() != seen.unwrap_or(0) {
+            return Err(table.was_first());
+        }
         Ok(Target { table, columns, app_id })
     }
 
@@ -56,13 +68,70 @@ impl Target {
         self.table.version()
     }
 
-    /// Writes rows to files; they last, and nobody sees them.
-    pub fn write(&self, rows: impl Iterator<Item = Result<RecordBatch>>) -> Result<Written> {
+    /// Its columns, in the order of the rows that are written.
+    pub fn schema(&self) -> &Schema {
+        &self.columns.schema
+    }
+
+    /// Some columns with the types that the table has for them.
+    pub fn cast(&self, arrays: &[ArrayRef], names: &[String]) -> Result<Vec<ArrayRef>> {
+        let cast = |(array, name): (&ArrayRef, &String)| {
+            let field = self.columns.schema.field_with_name(name)?;
+            arrow_cast::cast(array, field.data_type())
+        };
+        let cast = arrays.iter().zip(names).map(cast).collect::<std::result::Result<_, arrow_schema::ArrowError>>();
+        cast.map_err(|e| Error::internal("columns do not fit the table").caused_by(e))
+    }
+
+    /// Writes rows to files; they last, and nobody sees them. Where rows come faster than one thread writes them, more do, up to `threads`.
+    pub fn write(&self, rows: impl Iterator<Item = Result<RecordBatch>>, threads: usize) -> Result<Written> {
+        let (sender, receiver) = sync_channel::<RecordBatch>(BATCHES_WAITING);
+        let receiver = Arc::new(Mutex::new(receiver));
+        let written = std::thread::scope(|scope| {
+            // Ends the writers, however this ends; and the other way round.
+            let (sender, receiver) = (sender, receiver);
+            let begin = |rows: &Arc<Mutex<Receiver<RecordBatch>>>| {
+                let rows = rows.clone();
+                scope.spawn(move || self.write_some(&rows))
+            };
+            let mut writers = vec![begin(&receiver)];
+            let mut receiver = Some(receiver).filter(|_| threads > 1);
+            for batch in rows {
+                let batch = match sender.try_send(batch?) {
+                    Err(TrySendError::Full(batch)) => batch,
+                    // A writer that has ended has failed: it is told below.
+                    Err(TrySendError::Disconnected(_)) => break,
+                    Ok(()) => continue,
+                };
+                if let Some(rows) = receiver.take() {
+                    writers.extend((1..threads).map(|_| begin(&rows)));
+                }
+                if sender.send(batch).is_err() {
+                    break;
+                }
+            }
+            drop(sender);
+            let parts =
+                writers.into_iter().map(|writer| writer.join().unwrap_or_else(|_| Err(Error::internal("a writer panicked"))));
+            parts.collect::<Result<Vec<_>>>()
+        })?;
+        let mut all = Written { adds: Vec::new(), paths: Vec::new(), rows: 0 };
+        for (adds, rows) in written {
+            all.paths.extend(adds.iter().map(|add| self.table.root().join(&add.path)));
+            all.adds.extend(adds);
+            all.rows += rows;
+        }
+        Ok(all)
+    }
+
+    fn write_some(&self, rows: &Mutex<Receiver<RecordBatch>>) -> Result<(Vec<Add>, u64)> {
         let mut files = Files::new(self.table.root(), &self.columns, &self.app_id);
         let mut encoder = ToTable::new(self.columns.clone());
         let mut written = 0;
-        for batch in rows {
-            let Encoded::Rows(batch) = encoder.encode(&batch?)? else { return Err(Error::internal("a table takes rows")) };
+        loop {
+            let batch = rows.lock().unwrap_or_else(PoisonError::into_inner).recv();
+            let Ok(batch) = batch else { break };
+            let Encoded::Rows(batch) = encoder.encode(&batch)? else { return Err(Error::internal("a table takes rows")) };
             if batch.num_rows() > 0 {
                 written += batch.num_rows() as u64;
                 files.write(&batch)?;
@@ -70,14 +139,18 @@ impl Target {
         }
         let (adds, sync) = files.finish()?.split();
         sync()?;
-        let paths = adds.iter().map(|add| self.table.root().join(&add.path)).collect();
-        Ok(Written { adds, paths, rows: written })
+        Ok((adds, written))
+    }
+
+    /// Some of its files, to be read.
+    pub fn files(&self, files: Vec<ChangedFile>, damage: Damage) -> Result<DeltaFiles> {
+        self.table.runtime().block_on(DeltaFiles::open_files(self.table.root(), None, files, damage))
     }
 
     /// The table as it will be: what is there but for some partitions, and what was written.
     pub fn preview(&self, kept: &Replaced, written: &Written, damage: Damage) -> Result<(DeltaFiles, DeltaFiles)> {
-        let new: Vec<_> = written.adds.iter().map(ChangedFile::from).collect();
-        let open = |files| self.table.runtime().block_on(DeltaFiles::open_files(self.table.root(), None, files, damage.clone()));
+        let new = written.files();
+        let open = |files| self.files(files, damage.clone());
         Ok((open(new.clone())?, open(kept.kept.iter().cloned().chain(new).collect())?))
     }
 
@@ -89,14 +162,17 @@ impl Target {
             names.iter().map(|name| values.get(*name).cloned().flatten().filter(|value| !value.is_empty())).collect()
         };
         let wanted: Option<HashSet<Vec<Option<String>>>> = partitions.map(|all| all.iter().map(key).collect());
-        let (mut removed, mut kept) = (Vec::new(), Vec::new());
+        let (mut removed, mut old, mut kept) = (Vec::new(), Vec::new(), Vec::new());
         for (file, remove) in files {
             match wanted.as_ref().is_none_or(|wanted| wanted.contains(&key(&file.partition))) {
-                true => removed.push(remove),
+                true => {
+                    removed.push(remove);
+                    old.push(file);
+                }
                 false => kept.push(file),
             }
         }
-        Ok(Replaced { removed, kept })
+        Ok(Replaced { removed, old, kept })
     }
 
     /// Puts what was written in the place of what is replaced, all at once. `job` is told in the commit.
@@ -109,12 +185,18 @@ impl Target {
 /// What a commit takes out, and what it leaves.
 pub struct Replaced {
     removed: Vec<Remove>,
+    old: Vec<ChangedFile>,
     kept: Vec<ChangedFile>,
 }
 
 impl Replaced {
     pub fn files(&self) -> usize {
         self.removed.len()
+    }
+
+    /// What is taken out.
+    pub fn removed(&self) -> &[ChangedFile] {
+        &self.old
     }
 }
 
@@ -137,7 +219,8 @@ mod tests {
     }
 
     fn open(root: &Path) -> Target {
-        Target::open(root, "t", &rows("a", 0).schema(), &["day".into()]).expect("opens")
+        let seen = super::super::history::latest(root).expect("read");
+        Target::open(root, "t", &rows("a", 0).schema(), &["day".into()], seen).expect("opens")
     }
 
     fn day(day: &str) -> Partition {
@@ -150,13 +233,15 @@ mod tests {
         let job = || serde_json::json!({ "job": {} });
         let mut first = open(folder.path());
         let both = vec![Ok(rows("a", 3)), Ok(rows("b", 2))];
-        let written = first.write(both.into_iter()).expect("written");
+        let written = first.write(both.into_iter(), 1).expect("written");
         first.publish(first.replaced(None).expect("listed"), written, job()).expect("published");
+        let planned = Target::open(folder.path(), "t", &rows("a", 0).schema(), &["day".into()], None);
+        assert_eq!(planned.map(|_| ()).expect_err("it is of a plan that is no more").kind, Kind::Conflict);
         let mut late = open(folder.path());
         let of_late =
-            (late.replaced(Some(&[day("a")])).expect("listed"), late.write([Ok(rows("a", 9))].into_iter()).expect("written"));
+            (late.replaced(Some(&[day("a")])).expect("listed"), late.write([Ok(rows("a", 9))].into_iter(), 1).expect("written"));
         assert_eq!((of_late.0.files(), of_late.0.kept.len()), (1, 1), "only its partition");
-        let written = first.write([Ok(rows("a", 1))].into_iter()).expect("written");
+        let written = first.write([Ok(rows("a", 1))].into_iter(), 1).expect("written");
         first.publish(first.replaced(Some(&[day("a")])).expect("listed"), written, job()).expect("published");
         let refused = late.publish(of_late.0, of_late.1, job()).expect_err("somebody was first");
         assert_eq!(refused.kind, Kind::Conflict, "{refused}");

@@ -1,9 +1,12 @@
 //! SQL over the tables of a lake: [`catalog`] finds them by name, [`table`] reads one as its log said when the query began,
 //! [`checksum`] sees that its files hold what was written.
 
+mod additive;
 mod catalog;
 mod checksum;
 mod errors;
+mod in_order;
+pub mod percentile;
 mod row_wise;
 mod table;
 #[cfg(test)]
@@ -26,11 +29,13 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::runtime::Runtime;
 
+pub use additive::Additive;
 pub use checksum::{Summed, checksum_of, suffix, sum_of_name};
-pub use table::DeltaFiles;
+pub use in_order::InOrder;
+pub use table::{DeltaFiles, columns_of_file, read_file};
 
-/// Bytes that a query keeps in memory; what sorts and joins need beyond goes to disk.
-const MEMORY_BYTES_MAX: usize = 4 << 30;
+/// Bytes that a query keeps in memory if nothing is said; what sorts and joins need beyond goes to disk.
+pub const MEMORY_BYTES_MAX: usize = 4 << 30;
 
 /// A name as SQL has it.
 pub fn quoted(name: &str) -> String {
@@ -58,6 +63,11 @@ pub struct Rows<'q> {
 impl Queries {
     /// `lake`: folder of the tables. `verify`: look at every file that is read whether it holds what was written.
     pub fn open(lake: &Path, threads: usize, verify: bool) -> Result<Queries> {
+        Queries::open_within(lake, threads, verify, MEMORY_BYTES_MAX)
+    }
+
+    /// With what it may keep in memory, bytes.
+    pub fn open_within(lake: &Path, threads: usize, verify: bool, memory: usize) -> Result<Queries> {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(threads.max(1))
             .enable_all()
@@ -71,12 +81,11 @@ impl Queries {
             .with_default_catalog_and_schema("ouzel", "lake")
             .set_bool("datafusion.sql_parser.enable_ident_normalization", false)
             .set_bool("datafusion.execution.parquet.pushdown_filters", true);
-        let environment = RuntimeEnvBuilder::new()
-            .with_memory_pool(Arc::new(FairSpillPool::new(MEMORY_BYTES_MAX)))
-            .build_arc()
-            .map_err(failed)?;
+        let environment =
+            RuntimeEnvBuilder::new().with_memory_pool(Arc::new(FairSpillPool::new(memory))).build_arc().map_err(failed)?;
         let state = SessionStateBuilder::new().with_config(config).with_runtime_env(environment).with_default_features().build();
         let context = SessionContext::new_with_state(state);
+        context.register_udaf(percentile::exact());
         if let Some(catalog) = context.catalog("ouzel") {
             catalog.register_schema("lake", lake.clone()).map_err(failed)?;
         }
@@ -93,6 +102,16 @@ impl Queries {
         let table = self.runtime.block_on(DeltaFiles::open(root, Some(version), true, self.damage.clone()))?;
         self.lake.give(name, Arc::new(table));
         Ok(())
+    }
+
+    /// A version of a table, to be given.
+    pub fn version(&self, root: &Path, version: u64) -> Result<DeltaFiles> {
+        self.runtime.block_on(DeltaFiles::open(root, Some(version), true, self.damage.clone()))
+    }
+
+    /// Some files of a version of a table, to be given.
+    pub fn files(&self, root: &Path, version: u64, files: Vec<ChangedFile>) -> Result<DeltaFiles> {
+        self.runtime.block_on(DeltaFiles::open_files(root, Some(version), files, self.damage.clone()))
     }
 
     /// Only these files of a table stand for its name from here on.

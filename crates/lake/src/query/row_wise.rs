@@ -160,7 +160,7 @@ fn tables(plan: &LogicalPlan) -> Result<BTreeSet<String>> {
     Ok(found)
 }
 
-fn has_query(expr: &Expr) -> bool {
+pub fn has_query(expr: &Expr) -> bool {
     let is_query = |expr: &Expr| {
         Ok(matches!(expr, Expr::Exists(_) | Expr::InSubquery(_) | Expr::ScalarSubquery(_) | Expr::SetComparison(_)))
     };

@@ -3,6 +3,7 @@
 use super::Damage;
 use super::checksum::{checksum_of, sum_of_name};
 use crate::jobs::history::ChangedFile;
+use crate::jobs::landing::Arrived;
 use arrow_array::{ArrayRef, BooleanArray, RecordBatch, cast::AsArray};
 use arrow_schema::{DataType, Field, FieldRef, Schema, SchemaRef};
 use datafusion::catalog::{Session, TableProvider};
@@ -20,7 +21,9 @@ use datafusion::physical_plan::ExecutionPlan;
 use deltalake_core::kernel::EagerSnapshot;
 use deltalake_core::{DeltaTableBuilder, ensure_table_uri};
 use futures::TryStreamExt;
+use ouzel_core::error::ResultExt;
 use ouzel_core::{Error, Kind};
+use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError};
 
@@ -87,7 +90,7 @@ impl DeltaFiles {
         Ok(DeltaFiles { root, name, schema: Arc::new(Schema::new(all)), stored, partitions, files, verify, damage })
     }
 
-    /// Some files of a table, whether a version names them or not, with the columns of a version.
+    /// Some files of a table, in their order, whether a version names them or not, with the columns of a version.
     pub async fn open_files(
         root: &Path,
         version: Option<u64>,
@@ -103,6 +106,64 @@ impl DeltaFiles {
         let files = files.into_iter().map(named).collect::<Result<_>>();
         table.files = files.map_err(|e| Error::new(Kind::Data, format!("the table `{}`: {e}", table.name)))?;
         Ok(table)
+    }
+
+    /// Parquet files in a folder that are no table's, with the columns that they are known to have.
+    pub fn of_folder(root: &Path, name: &str, columns: SchemaRef, files: &[Arrived]) -> DeltaFiles {
+        let named = |file: &Arrived| DataFile { path: file.path.clone(), bytes: file.bytes, rows: None, partition: Vec::new() };
+        DeltaFiles {
+            root: root.to_path_buf(),
+            name: name.to_string(),
+            schema: columns.clone(),
+            stored: columns,
+            partitions: Vec::new(),
+            files: files.iter().map(named).collect(),
+            verify: false,
+            damage: Damage::default(),
+        }
+    }
+
+    /// Its files in their order, some at a time.
+    pub fn parts(&self, bytes: u64) -> Vec<DeltaFiles> {
+        let mut parts: Vec<(u64, Vec<DataFile>)> = Vec::new();
+        for file in &self.files {
+            match parts.last_mut() {
+                Some((all, files)) if *all + file.bytes <= bytes => {
+                    *all += file.bytes;
+                    files.push(file.clone());
+                }
+                _ => parts.push((file.bytes, vec![file.clone()])),
+            }
+        }
+        parts.into_iter().map(|(_, files)| self.with(files)).collect()
+    }
+
+    /// Puts its files in an order.
+    pub fn sort_by_key<K: Ord>(&mut self, key: impl Fn(&str) -> K) {
+        self.files.sort_by_cached_key(|file| key(&file.path));
+    }
+
+    /// The same columns, and no rows.
+    pub fn empty(&self) -> DeltaFiles {
+        self.with(Vec::new())
+    }
+
+    fn with(&self, files: Vec<DataFile>) -> DeltaFiles {
+        DeltaFiles {
+            root: self.root.clone(),
+            name: self.name.clone(),
+            schema: self.schema.clone(),
+            stored: self.stored.clone(),
+            partitions: self.partitions.clone(),
+            files,
+            verify: self.verify,
+            damage: self.damage.clone(),
+        }
+    }
+
+    /// Its files, relative to the table.
+    pub fn paths(&self) -> Vec<String> {
+        self.files.iter().map(|file| file.path.clone()).collect()
     }
 
     /// Files that may hold rows for which the filters are true, by what their partitions say.
@@ -245,6 +306,24 @@ fn columns(snapshot: &EagerSnapshot, name: &str) -> ouzel_core::Result<(SchemaRe
         }
     }
     Ok((Arc::new(Schema::new(stored)), partitions))
+}
+
+/// The columns of a Parquet file, as its footer tells. [`Kind::Data`]: it is none, or not all of it is there.
+pub fn columns_of_file(path: &Path) -> ouzel_core::Result<SchemaRef> {
+    let wrong = |e: parquet::errors::ParquetError| Error::new(Kind::Data, "it is no whole Parquet file").caused_by(e);
+    let file = std::fs::File::open(path).doing(|| format!("opening `{}`", path.display()))?;
+    let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
+    let metadata = ArrowReaderMetadata::load(&file, options).map_err(wrong)?;
+    let fields = metadata.schema().fields().iter().map(|field| Field::new(field.name(), viewed(field.data_type()), true));
+    Ok(Arc::new(Schema::new(fields.collect::<Vec<_>>())))
+}
+
+/// Reads all of a file: why it cannot be.
+pub fn read_file(path: &Path) -> ouzel_core::Result<()> {
+    let wrong = |e: &dyn std::fmt::Display| Error::new(Kind::Data, format!("it cannot be read: {e}"));
+    let file = std::fs::File::open(path).doing(|| format!("opening `{}`", path.display()))?;
+    let reader = ParquetRecordBatchReaderBuilder::try_new(file).and_then(|reader| reader.build()).map_err(|e| wrong(&e))?;
+    reader.into_iter().try_for_each(|batch| batch.map(|_| ()).map_err(|e| wrong(&e)))
 }
 
 /// Text is read as views.

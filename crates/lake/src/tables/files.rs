@@ -19,6 +19,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Encoded rows in memory, all files together; past it they go to disk as row groups.
 const BUFFERED_BYTES_MAX: usize = 256 << 20;
@@ -77,7 +78,9 @@ struct DataFile {
 impl Files {
     pub fn new(root: &Path, columns: &Arc<Columns>, app_id: &str) -> Files {
         let app: String = app_id.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).take(40).collect();
-        let prefix = format!("{app}-{:x}-{:x}", WallClock.now_us(), std::process::id());
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let (now, here, next) = (WallClock.now_us(), std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        let prefix = format!("{app}-{now:x}-{here:x}-{next:x}");
         let (columns, schema) = (columns.clone(), columns.file_schema());
         Files {
             root: root.to_path_buf(),

@@ -38,6 +38,8 @@ pub struct Table {
     runtime: Runtime,
     columns: Arc<Columns>,
     app_id: String,
+    /// The one seen first.
+    found: Option<u64>,
     /// The latest seen.
     version: u64,
     since_seen: Stopwatch,
@@ -72,6 +74,7 @@ impl Table {
             runtime,
             columns,
             app_id,
+            found: None,
             version: 0,
             since_seen: Stopwatch::start(),
             sequence: 0,
@@ -96,6 +99,11 @@ impl Table {
 
     pub fn version(&self) -> u64 {
         self.version
+    }
+
+    /// The version that there was when it was opened; 0 if it was made.
+    pub fn found(&self) -> u64 {
+        self.found.unwrap_or(0)
     }
 
     /// Makes files visible, all at once, and returns the version that has them.
@@ -130,10 +138,7 @@ impl Table {
         let transaction = Transaction::new_with_last_update(&self.app_id, sequence, Some(WallClock.now_us() / 1000));
         let bytes = encode(actions, operation, about, vec![transaction])?;
         if !self.write_version(self.version + 1, &bytes)? {
-            return Err(Error::new(
-                Kind::Conflict,
-                format!("somebody else has written to `{}` meanwhile: run it again", self.root.display()),
-            ));
+            return Err(self.was_first());
         }
         self.version += 1;
         self.sequence = sequence;
@@ -190,6 +195,7 @@ impl Table {
         let table = self.load()?;
         let snapshot = table.snapshot().map_err(from_delta)?.snapshot();
         self.version = snapshot.version();
+        self.found.get_or_insert(self.version);
         self.since_seen = Stopwatch::start();
         check_writable(snapshot)?;
         let store = table.log_store();
@@ -255,6 +261,11 @@ impl Table {
 
     fn fenced(&self) -> Error {
         Error::new(Kind::Conflict, format!("another run writes to `{}` as `{}`", self.root.display(), self.app_id))
+    }
+
+    /// Somebody else has written to it since it was looked at.
+    pub fn was_first(&self) -> Error {
+        Error::new(Kind::Conflict, format!("somebody else has written to `{}` meanwhile: run it again", self.root.display()))
     }
 
     fn checkpoint(&self) -> Result<()> {

@@ -7,7 +7,7 @@ use super::{Exit, Format};
 use anstyle::AnsiColor;
 use ouzel_core::Result;
 use ouzel_engine::Project;
-use ouzel_engine::jobs::{self, Checked, Job, Lake, Outcome, Planned, RunKind};
+use ouzel_engine::jobs::{self, Checked, Job, Lake, Landing, Outcome, Planned, RunKind};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -50,9 +50,9 @@ fn threads() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 
-/// Where pauses are kept.
-fn folder(root: &Path) -> PathBuf {
-    root.join(".ouzel/jobs")
+/// Where pauses are kept: with the tables that they are of.
+fn folder(lake: &Path) -> PathBuf {
+    lake.join("_ouzel")
 }
 
 fn select<'p>(project: &'p Project, names: &[String]) -> std::result::Result<Vec<&'p Job>, Exit> {
@@ -77,8 +77,9 @@ fn each(root: &Path, names: &[String], format: Format, about: &dyn Fn(&Lake<'_>,
         Ok(jobs) => jobs,
         Err(exit) => return exit,
     };
-    let (place, state) = (project.place(), folder(root));
-    let lake = Lake { lake: &place.lake, state: &state, threads: threads() };
+    let place = project.place();
+    let state = folder(&place.lake);
+    let lake = Lake { lake: &place.lake, state: &state, threads: threads(), memory: project.job_memory };
     let (mut all, mut exit) = (Map::new(), Exit::Ok);
     for job in jobs {
         match about(&lake, job) {
@@ -176,8 +177,9 @@ pub fn run(
     format: Format,
     outcomes: &mut Map<String, Value>,
 ) -> Exit {
-    let (place, state) = (project.place(), folder(&project.root));
-    let lake = Lake { lake: &place.lake, state: &state, threads: threads() };
+    let place = project.place();
+    let state = folder(&place.lake);
+    let lake = Lake { lake: &place.lake, state: &state, threads: threads(), memory: project.job_memory };
     let mut held: BTreeSet<String> = BTreeSet::new();
     let mut exit = Exit::Ok;
     for job in project.jobs.iter().filter(|job| wanted(&job.target)) {
@@ -245,11 +247,40 @@ fn planned_text(planned: &Planned, colour: bool) -> String {
         }
         let _ = writeln!(out, "  reads      {text}");
     }
+    if let Some(landing) = &planned.landing {
+        out.push_str(&landing_text(landing, colour));
+    }
     if !planned.partitions.is_empty() {
         let shown: Vec<&str> = planned.partitions.iter().take(8).map(String::as_str).collect();
         let more = planned.partitions.len().saturating_sub(8);
         let more = if more > 0 { format!(" and {more} more") } else { String::new() };
         let _ = writeln!(out, "  partitions {}{more}", shown.join(", "));
+    }
+    out
+}
+
+fn landing_text(landing: &Landing, colour: bool) -> String {
+    let n = landing.files as u64;
+    let mut out = format!("  takes      {} file{} of {}, {}\n", count(n), plural(n), landing.source, bytes(landing.bytes));
+    let warn = |text: &str| paint(text, AnsiColor::Yellow, colour);
+    for (file, aside) in landing.aside.iter().take(3) {
+        let _ = writeln!(out, "  {}  {file}: {}", warn("set aside"), aside.why);
+    }
+    if landing.aside.len() > 3 {
+        let _ = writeln!(out, "  {}  {} more", warn("set aside"), count(landing.aside.len() as u64 - 3));
+    }
+    if let Some(first) = landing.changed.first() {
+        let others = landing.changed.len() as u64 - 1;
+        let others = if others > 0 { format!(" and {} more", count(others)) } else { String::new() };
+        let _ = writeln!(
+            out,
+            "  {}    {first}{others}: taken before, its rows are as they were; `--full-refresh` takes all anew",
+            warn("changed")
+        );
+    }
+    if !landing.new_columns.is_empty() {
+        let names = landing.new_columns.join(", ");
+        let _ = writeln!(out, "  {}  {names}: not taken; `--full-refresh` takes what the first file has", warn("new column"));
     }
     out
 }
@@ -260,8 +291,13 @@ fn outcome_text(outcome: &Outcome, colour: bool) -> String {
         let version = outcome.version.map_or("not published".to_string(), |version| format!("version {version}"));
         let _ = writeln!(
             out,
-            "  wrote      {} rows, in the place of {} files, {version}, {:.1} s",
+            "  wrote      {} rows{}{}, in the place of {} files, {version}, {:.1} s",
             count(outcome.rows),
+            if outcome.added { ", what is new added to what was there" } else { "" },
+            match outcome.duplicates {
+                0 => String::new(),
+                n => format!(" ({} dropped: their key was there)", count(n)),
+            },
             outcome.files_removed,
             outcome.seconds
         );

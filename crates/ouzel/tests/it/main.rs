@@ -6,6 +6,7 @@ mod commands;
 mod docs;
 mod init;
 mod jobs;
+mod landing;
 mod lookups;
 mod rebuild;
 mod resume;

@@ -1,0 +1,227 @@
+//! What a run would do.
+
+use super::config::{Load, Write};
+use super::landing::Landing;
+use super::partitions::{shown, touched};
+use super::run::{at_versions, rendered};
+use super::template::Given;
+use super::{Files, Job, Lake, audit};
+use arrow_array::cast::AsArray;
+use arrow_schema::DataType;
+use ouzel_core::{Error, Kind as ErrorKind, Result};
+use ouzel_lake::Queries;
+use ouzel_lake::jobs::history::{self, Changes};
+use ouzel_lake::jobs::target::Partition;
+use serde::Serialize;
+
+/// What a run would do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// No source has changed.
+    Nothing,
+    /// The table is made anew.
+    Full,
+    /// Some partitions are, or rows are added.
+    Incremental,
+}
+
+/// A source of a run, and what of it is new.
+#[derive(Debug, Clone, Serialize)]
+pub struct Source {
+    pub table: String,
+    /// The version that the last run took.
+    pub from: Option<u64>,
+    pub to: u64,
+    pub files_added: usize,
+    pub files_removed: usize,
+    pub bytes: u64,
+    /// When the first and the last of these versions were committed, milliseconds since 1970.
+    pub committed: Option<(i64, i64)>,
+    #[serde(skip)]
+    pub changes: Changes,
+}
+
+/// What a run would do, with nothing touched.
+#[derive(Debug, Clone, Serialize)]
+pub struct Planned {
+    pub target: String,
+    pub kind: Kind,
+    /// Why, for people.
+    pub why: String,
+    pub sources: Vec<Source>,
+    /// The files that it takes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub landing: Option<Landing>,
+    /// `day=2026-11-24`; those that are made anew. Not told for a table that is made anew as a whole.
+    pub partitions: Vec<String>,
+    #[serde(skip)]
+    pub touched: Vec<Partition>,
+    /// The table's version then; none if there was no table.
+    #[serde(skip)]
+    pub seen: Option<u64>,
+}
+
+impl Source {
+    fn new(table: &str, from: Option<u64>, to: u64) -> Source {
+        let table = table.to_string();
+        Source { table, from, to, files_added: 0, files_removed: 0, bytes: 0, committed: None, changes: Changes::default() }
+    }
+}
+
+impl Planned {
+    fn new(job: &Job, kind: Kind, why: impl Into<String>, sources: Vec<Source>) -> Planned {
+        let (target, why) = (job.target.clone(), why.into());
+        Planned { target, kind, why, sources, landing: None, partitions: Vec::new(), touched: Vec::new(), seen: None }
+    }
+}
+
+/// Tells what a run would do.
+pub fn plan(lake: &Lake<'_>, job: &Job, full: bool) -> Result<Planned> {
+    // Before anything else is looked at: whoever writes to the table meanwhile is noticed.
+    let seen = history::latest(&lake.lake.join(&job.target))?;
+    let planned = match &job.source {
+        Some(source) => plan_landing(lake, job, source, full)?,
+        None => plan_tables(lake, job, full)?,
+    };
+    Ok(Planned { seen, ..planned })
+}
+
+/// Of a job that takes files: new ones make a run, whatever else it reads.
+fn plan_landing(lake: &Lake<'_>, job: &Job, source: &Files, full: bool) -> Result<Planned> {
+    let last = audit::audit(lake.lake, &job.target, 1)?.into_iter().next();
+    let mut sources = Vec::new();
+    for table in &job.reads {
+        let Some(to) = history::latest(&lake.lake.join(table))? else {
+            let why = format!("the table `{table}`, which it reads, is not there yet");
+            return Ok(Planned::new(job, Kind::Nothing, why, Vec::new()));
+        };
+        let from = last.as_ref().and_then(|last| last.job["sources"][table].as_u64());
+        sources.push(Source::new(table, from, to));
+    }
+    let changed = last.as_ref().is_some_and(|last| last.job["definition"] != job.version.as_str());
+    let look = |anew| Landing::look(job, &source.name, &source.pattern, &lake.lake.join(&job.target), anew);
+    let mut landing = look(full || changed || last.is_none())?;
+    let everything =
+        |landing: &Landing| job.config.load == Load::Full && (landing.files + landing.changed.len() + landing.gone) > 0;
+    let (kind, why) = match (&last, full) {
+        (None, _) => (Kind::Full, "it has not run yet".to_string()),
+        (_, true) => (Kind::Full, "a full refresh was asked for".to_string()),
+        _ if changed && landing.gone > 0 && job.config.load == Load::Incremental => {
+            let message = format!(
+                "{}: it says something else than when it last ran, and {} of the files that it took are gone: made anew, the table would lose their rows.                  Set it back, or let them go with `--full-refresh`",
+                job.file, landing.gone
+            );
+            return Err(Error::new(ErrorKind::Changed, message));
+        }
+        _ if changed => (Kind::Full, "it says something else than when it last ran".to_string()),
+        _ if everything(&landing) => {
+            landing = look(true)?;
+            (Kind::Full, "it loads everything".to_string())
+        }
+        _ => (Kind::Incremental, "new files".to_string()),
+    };
+    let nothing = match landing.files {
+        0 if kind == Kind::Incremental => Some("no file is new"),
+        // An empty folder takes nothing away.
+        0 => Some("there is no file that it can take"),
+        _ => None,
+    };
+    let (kind, why) = nothing.map_or((kind, why), |why| (Kind::Nothing, why.to_string()));
+    Ok(Planned { landing: Some(landing), ..Planned::new(job, kind, why, sources) })
+}
+
+fn plan_tables(lake: &Lake<'_>, job: &Job, full: bool) -> Result<Planned> {
+    let last = audit::audit(lake.lake, &job.target, 1)?.into_iter().next();
+    let mut sources = Vec::new();
+    for table in &job.reads {
+        let Some(to) = history::latest(&lake.lake.join(table))? else {
+            let why = format!("the table `{table}`, which it reads, is not there yet");
+            return Ok(Planned::new(job, Kind::Nothing, why, Vec::new()));
+        };
+        let from = last.as_ref().and_then(|last| last.job["sources"][table].as_u64());
+        sources.push(Source::new(table, from, to));
+    }
+    let made_anew = |why: &str, sources| Ok(Planned::new(job, Kind::Full, why, sources));
+    let Some(last) = last else { return made_anew("it has not run yet", sources) };
+    if full {
+        return made_anew("a full refresh was asked for", sources);
+    }
+    if last.job["definition"] != job.version.as_str() {
+        return made_anew("it says something else than when it last ran", sources);
+    }
+    for source in &mut sources {
+        let root = lake.lake.join(&source.table);
+        let Some(from) = source.from else { return made_anew(&format!("the table `{}` is new to it", source.table), sources) };
+        match history::changes(&root, Some(from), source.to) {
+            Ok(changes) => {
+                (source.files_added, source.files_removed, source.bytes) =
+                    (changes.added.len(), changes.removed.len(), changes.bytes());
+                source.committed = changes.span;
+                source.changes = changes;
+            }
+            Err(e) if e.kind == ErrorKind::Changed => return made_anew(&format!("{e}"), sources),
+            Err(e) => return Err(e),
+        }
+    }
+    let changed: Vec<&Source> = sources.iter().filter(|source| !source.changes.is_empty()).collect();
+    if changed.is_empty() {
+        return Ok(Planned::new(job, Kind::Nothing, "no source has changed", sources));
+    }
+    if job.config.load == Load::Full {
+        return made_anew("it loads everything", sources);
+    }
+    let whole = Given { this: &job.target, incremental: false, interval: interval(&sources) };
+    if job.config.write == Write::Append {
+        let sql = rendered(job, &Given { incremental: true, ..whole })?;
+        check_append(&at_versions(lake, &sources)?, job, &sql, &changed)?;
+        return Ok(Planned::new(job, Kind::Incremental, "new rows are added", sources));
+    }
+    let partition_by = job.partition_by();
+    if partition_by.is_empty() {
+        return made_anew("it has no `partition_by`: any change touches all of it", sources);
+    }
+    let queries = at_versions(lake, &sources)?;
+    let sql = rendered(job, &whole)?;
+    if let Some(why) = queries.obstacle(&sql, &partition_by).map_err(|e| e.context(job.file.clone()))? {
+        return made_anew(&format!("changed rows do not tell which partitions they touch: {why}"), sources);
+    }
+    let touched = touched(lake, job, &sql, &sources)?;
+    let partitions = touched.iter().map(|partition| shown(job, partition)).collect();
+    let planned = Planned::new(job, Kind::Incremental, "partitions that changed rows touch", sources);
+    Ok(Planned { partitions, touched, ..planned })
+}
+
+/// Rows that are added follow one source that only grows, by SQL that makes rows of rows.
+fn check_append(queries: &Queries, job: &Job, sql: &str, changed: &[&Source]) -> Result<()> {
+    let why = match changed {
+        [source] if !source.changes.removed.is_empty() => {
+            format!("rows of `{}` were corrected or deleted, which `write: append` cannot follow", source.table)
+        }
+        [source] => match queries.not_added(sql, &source.table).map_err(|e| e.context(job.file.clone()))? {
+            Some(why) => format!("`write: append` cannot follow new rows of `{}` here: {why}", source.table),
+            None => return Ok(()),
+        },
+        _ => {
+            let tables: Vec<String> = changed.iter().map(|source| format!("`{}`", source.table)).collect();
+            format!("{} have changed, and `write: append` follows one source at a time", tables.join(" and "))
+        }
+    };
+    Err(Error::new(ErrorKind::Changed, format!("{}: {why}: use `write: purgesert`, or `--full-refresh`", job.file)))
+}
+
+pub fn span(sources: &[Source]) -> Option<(i64, i64)> {
+    let spans = || sources.iter().filter_map(|source| source.committed);
+    Some((spans().map(|(from, _)| from).min()?, spans().map(|(_, to)| to).max()?))
+}
+
+/// The times between which what is new was committed.
+pub fn interval(sources: &[Source]) -> Option<(String, String)> {
+    span(sources).map(|(from, to)| (rfc3339(from), rfc3339(to)))
+}
+
+fn rfc3339(ms: i64) -> String {
+    let time = arrow_array::TimestampMillisecondArray::from(vec![ms]).with_timezone("UTC");
+    let text = arrow_cast::cast(&time, &DataType::Utf8).map(|text| text.as_string::<i32>().value(0).to_string());
+    text.unwrap_or_default()
+}

@@ -1,0 +1,158 @@
+//! New rows added to the groups that are there: a job that counts and sums up need not read again what it has read.
+
+use super::plan::{Kind, Planned};
+use super::run::{only_new, sound};
+use super::{Entry, Job, Lake, audit};
+use crate::fault;
+use ouzel_core::{Kind as ErrorKind, Result};
+use ouzel_lake::Queries;
+use ouzel_lake::jobs::groups::Groups;
+use ouzel_lake::jobs::history;
+use ouzel_lake::jobs::landing::beside;
+use ouzel_lake::jobs::target::{Target, Written};
+use ouzel_lake::query::Additive;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// The groups of the new rows, and of those before, by the names that SQL has for them.
+const NEW: &str = "__new_groups";
+const OLD: &str = "__old_groups";
+/// A part of a job's memory: what is remembered and not on disk.
+const PART_OF_MEMORY: usize = 4;
+
+/// Rows that were made by adding, and what is remembered from here on.
+pub struct Added {
+    pub written: Written,
+    pub groups: Option<Arc<Groups>>,
+}
+
+/// Writes a run's rows by adding. `None`: they have to be made from everything. What was remembered is then of no use any more.
+pub fn write(
+    lake: &Lake<'_>,
+    job: &Job,
+    planned: &Planned,
+    whole: &Queries,
+    sql: &str,
+    target: &Target,
+) -> Result<Option<Added>> {
+    let added = match planned.kind {
+        Kind::Full => from_everything(lake, job, whole, sql, target),
+        _ => from_new(lake, job, planned, sql, target),
+    };
+    match added {
+        Ok(Some(added)) => Ok(Some(added)),
+        // Where what is remembered is damaged, it is not needed.
+        Ok(None) => Groups::forget(&folder(lake, job)).map(|()| None),
+        Err(e) if e.kind == ErrorKind::Data => Groups::forget(&folder(lake, job)).map(|()| None),
+        Err(e) => Err(e),
+    }
+}
+
+fn folder(lake: &Lake<'_>, job: &Job) -> PathBuf {
+    beside(&lake.lake.join(&job.target)).join("groups")
+}
+
+fn from_everything(lake: &Lake<'_>, job: &Job, queries: &Queries, sql: &str, target: &Target) -> Result<Option<Added>> {
+    let partition_by = job.partition_by();
+    if partition_by.is_empty() {
+        return Ok(None);
+    }
+    for table in &job.reads {
+        let Some(additive) = queries.additive(sql, table, &partition_by)? else { continue };
+        let memories = additive.memories();
+        if memories.is_empty() {
+            return Ok(None);
+        }
+        let folder = folder(lake, job);
+        Groups::forget(&folder)?;
+        let groups = Arc::new(Groups::begin(&folder, &job.version, memories, lake.memory / PART_OF_MEMORY)?);
+        return add(lake, queries, &additive, groups, None, target).map(Some);
+    }
+    Ok(None)
+}
+
+fn from_new(lake: &Lake<'_>, job: &Job, planned: &Planned, sql: &str, target: &Target) -> Result<Option<Added>> {
+    let changed: Vec<_> = planned.sources.iter().filter(|source| !source.changes.is_empty()).collect();
+    let [source] = changed.as_slice() else { return Ok(None) };
+    if !source.changes.removed.is_empty() {
+        return Ok(None);
+    }
+    let queries = only_new(lake, &planned.sources)?;
+    let Some(additive) = queries.additive(sql, &source.table, &job.partition_by())? else { return Ok(None) };
+    let last = audit(lake.lake, &job.target, 2)?;
+    let [last, before @ ..] = last.as_slice() else { return Ok(None) };
+    // Nobody else has written to the table since.
+    if planned.seen != Some(last.version) {
+        return Ok(None);
+    }
+    let memories = additive.memories();
+    let groups = match memories.is_empty() {
+        true => Arc::new(Groups::begin(&folder(lake, job), &job.version, memories, 0)?),
+        false => match Groups::open(&folder(lake, job), &job.version, lake.memory / PART_OF_MEMORY) {
+            Some(groups) if groups.version() == Some(last.version) => Arc::new(groups),
+            // The last run ended before it was written.
+            Some(groups) if before.first().is_some_and(|before| groups.version() == Some(before.version)) => {
+                match caught_up(lake, job, planned, sql, last, Arc::new(groups))? {
+                    Some(groups) => groups,
+                    None => return Ok(None),
+                }
+            }
+            _ => return Ok(None),
+        },
+    };
+    let replaced = target.replaced(Some(&planned.touched))?;
+    queries.give(OLD, target.files(replaced.removed().to_vec(), queries.damage())?);
+    add(lake, &queries, &additive, groups, Some(OLD), target).map(Some)
+}
+
+/// Takes in what a commit has added and is not remembered.
+fn caught_up(
+    lake: &Lake<'_>,
+    job: &Job,
+    planned: &Planned,
+    sql: &str,
+    last: &Entry,
+    groups: Arc<Groups>,
+) -> Result<Option<Arc<Groups>>> {
+    let mut sources = planned.sources.clone();
+    let mut table = None;
+    for source in &mut sources {
+        let version = |of: &str| last.job[of][&source.table].as_u64();
+        let (Some(from), Some(to)) = (version("from"), version("sources")) else { return Ok(None) };
+        let Ok(changes) = history::changes(&lake.lake.join(&source.table), Some(from), to) else { return Ok(None) };
+        if !changes.removed.is_empty() || (!changes.is_empty() && table.is_some()) {
+            return Ok(None);
+        }
+        if !changes.is_empty() {
+            table = Some(source.table.clone());
+        }
+        (source.from, source.to, source.changes) = (Some(from), to, changes);
+    }
+    let Some(table) = table else { return Ok(Some(groups)) };
+    let queries = only_new(lake, &sources)?;
+    let Some(additive) = queries.additive(sql, &table, &job.partition_by())? else { return Ok(None) };
+    queries.sums(&additive, &groups)?;
+    sound(&queries)?;
+    Ok(Some(groups))
+}
+
+fn add(
+    lake: &Lake<'_>,
+    queries: &Queries,
+    additive: &Additive,
+    groups: Arc<Groups>,
+    old: Option<&str>,
+    target: &Target,
+) -> Result<Added> {
+    let sums = queries.sums(additive, &groups)?;
+    queries.give_rows(NEW, additive.schema_of_sums(), sums)?;
+    let sql = queries.added(additive, &groups, old, NEW);
+    let written = target.write(queries.run(&sql)?, lake.threads)?;
+    if let Err(e) = sound(queries) {
+        written.discard();
+        return Err(e);
+    }
+    fault::point("job-added");
+    let groups = Some(groups).filter(|_| !additive.memories().is_empty());
+    Ok(Added { written, groups })
+}

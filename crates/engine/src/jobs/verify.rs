@@ -1,0 +1,123 @@
+//! A table beside what its SQL makes of its sources as a whole.
+
+use super::first::FirstOfEach;
+use super::run::{rendered, sound};
+use super::template::{Given, table_of_source};
+use super::{Job, Lake, audit, first, landing};
+use ouzel_core::{Error, Result};
+use ouzel_lake::jobs::history;
+use ouzel_lake::jobs::keys::{Keys, Secret};
+use ouzel_lake::jobs::landing::beside;
+use ouzel_lake::jobs::target::{Target, Written};
+use ouzel_lake::{Queries, quoted};
+use std::collections::HashMap;
+
+/// What stands for the rows that were made for comparison.
+const MADE: &str = "__made";
+
+/// Compares a table with what the job makes of its sources' versions that it was last made of, and of the files that it has taken: rows that are there, that
+/// are missing, and that are too many.
+pub fn verify(lake: &Lake<'_>, job: &Job) -> Result<(u64, u64, u64)> {
+    let Some(last) = audit::audit(lake.lake, &job.target, 1)?.into_iter().next() else {
+        return Err(Error::config(format!("`{}` has not run yet", job.target)));
+    };
+    let queries = lake.queries()?;
+    for table in &job.reads {
+        let version = last.job["sources"][table].as_u64();
+        let version =
+            version.ok_or_else(|| Error::config(format!("the last run of `{}` did not read `{table}`: run it", job.target)))?;
+        queries.at_version(table, &lake.lake.join(table), version)?;
+    }
+    let in_order = match &job.source {
+        Some(source) => {
+            let files = landing::taken(source, &lake.lake.join(&job.target)).map_err(|e| e.context(job.file.clone()))?;
+            queries.give(&table_of_source(&source.name), files.empty());
+            Some((table_of_source(&source.name), files))
+        }
+        None if !job.unique_key().is_empty() => {
+            let table = job.reads.first().ok_or_else(|| Error::internal("a job that follows no table"))?;
+            let version = last.job["sources"][table].as_u64().unwrap_or(0);
+            Some((table.clone(), first::in_order(&queries, &lake.lake.join(table), version)?))
+        }
+        None => None,
+    };
+    let sql = rendered(job, &Given { this: &job.target, incremental: false, interval: None })?;
+    let schema = queries.schema_of(&sql)?;
+    let columns = schema.fields().iter().map(|field| quoted(field.name())).collect::<Vec<_>>().join(", ");
+    let there = format!("select {columns} from {}", quoted(&job.target));
+    let root = lake.lake.join(&job.target);
+    let target = Target::open(&root, &job.target, &schema, &job.partition_by(), history::latest(&root)?)?;
+    let compared = |should: &str| compare(lake, &queries, &target, &there, should);
+    let Some((table, files)) = in_order else { return compared(&format!("select {columns} from ({sql}) as made")) };
+    // Rows that depend on their order are made as a run makes them, into files that no commit names.
+    let keys = beside(&root).join("verify");
+    let made = || -> Result<Written> {
+        let names = job.unique_key();
+        let mut keys = match names.is_empty() {
+            true => None,
+            false => Some(Keys::open(&keys, &names, lake.memory)?),
+        };
+        if let Some(keys) = &mut keys {
+            keys.clear();
+        }
+        let rows = FirstOfEach::new(queries.in_order(&sql, &table, &files, lake.threads), keys.as_mut(), &target, job)?;
+        target.write(rows, lake.threads)
+    };
+    let made = made();
+    let _ = std::fs::remove_dir_all(&keys);
+    let made = made?;
+    let found = show(&queries, &target, &made).and_then(|()| compared(&format!("select {columns} from {}", quoted(MADE))));
+    made.discard();
+    found
+}
+
+fn show(queries: &Queries, target: &Target, made: &Written) -> Result<()> {
+    queries.give(MADE, target.files(made.files(), queries.damage())?);
+    Ok(())
+}
+
+/// Bytes that a row's hash takes where it is looked for, at worst.
+const BYTES_PER_ROW: u64 = 64;
+
+/// How many rows one query gives, how many of another are not among them, and the other way round; each as often as it is there. Rows are told apart by
+/// their 128-bit keyed hashes.
+fn compare(lake: &Lake<'_>, queries: &Queries, target: &Target, there: &str, should: &str) -> Result<(u64, u64, u64)> {
+    let secret = Secret::new();
+    let names: Vec<String> = target.schema().fields().iter().map(|field| field.name().clone()).collect();
+    let each = |sql: &str, take: &mut dyn FnMut(u128)| -> Result<u64> {
+        let mut rows = 0;
+        for batch in queries.run(sql)? {
+            let batch = batch?;
+            rows += batch.num_rows() as u64;
+            secret.hashes_with_nulls(&target.cast(batch.columns(), &names)?)?.into_iter().for_each(&mut *take);
+        }
+        sound(queries)?;
+        Ok(rows)
+    };
+    // Sums that agree are of the same rows.
+    let (mut sum, mut other) = (0_u128, 0_u128);
+    let rows = each(there, &mut |hash| sum = sum.wrapping_add(hash))?;
+    let others = each(should, &mut |hash| other = other.wrapping_add(hash))?;
+    if (rows, sum) == (others, other) {
+        return Ok((rows, 0, 0));
+    }
+    let passes = (rows.max(others) * BYTES_PER_ROW).div_ceil(lake.memory as u64).max(1);
+    let (mut missing, mut surplus) = (0, 0);
+    for pass in 0..passes {
+        let mut found: HashMap<u128, i64> = HashMap::new();
+        let is_mine = |hash: u128| hash % u128::from(passes) == u128::from(pass);
+        each(there, &mut |hash| {
+            if is_mine(hash) {
+                *found.entry(hash).or_default() += 1
+            }
+        })?;
+        each(should, &mut |hash| {
+            if is_mine(hash) {
+                *found.entry(hash).or_default() -= 1
+            }
+        })?;
+        surplus += found.values().filter(|n| **n > 0).map(|n| n.unsigned_abs()).sum::<u64>();
+        missing += found.values().filter(|n| **n < 0).map(|n| n.unsigned_abs()).sum::<u64>();
+    }
+    Ok((rows, missing, surplus))
+}

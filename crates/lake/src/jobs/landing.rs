@@ -1,0 +1,163 @@
+//! Files that others put into a folder, and which of them a table has taken: told in its commits, kept beside it to be found fast.
+
+use super::history;
+use ouzel_core::error::ResultExt;
+use ouzel_core::{Error, Kind, Result};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::UNIX_EPOCH;
+
+/// A file as it lies there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Arrived {
+    /// To the folder of the source.
+    pub path: String,
+    pub bytes: u64,
+    /// Milliseconds since 1970.
+    pub modified: i64,
+}
+
+/// The folder that all names of a pattern lie in, and the rest of the pattern.
+fn folder_of(pattern: &str) -> (&str, &str) {
+    let special = pattern.find(['*', '?', '[']).unwrap_or(pattern.len());
+    match pattern[..special].rfind('/') {
+        Some(slash) => (&pattern[..slash.max(1)], &pattern[slash + 1..]),
+        None => (".", pattern),
+    }
+}
+
+/// The files of a pattern (`*`, `?`, `[..]`; `**` is any number of folders), by name, and the folder that their names begin behind. Hidden ones are passed over.
+/// [`Kind::Config`]: there is no such folder.
+pub fn list(pattern: &Path) -> Result<(PathBuf, Vec<Arrived>)> {
+    let text = pattern.to_string_lossy();
+    let (folder, rest) = folder_of(&text);
+    let folder = PathBuf::from(folder);
+    if !folder.is_dir() {
+        return Err(Error::config(format!("there is no folder `{}`, where `{text}` looks for files", folder.display())));
+    }
+    let options = glob::MatchOptions { case_sensitive: true, require_literal_separator: true, require_literal_leading_dot: true };
+    let whole = format!("{}/{rest}", glob::Pattern::escape(&folder.to_string_lossy()));
+    let found = glob::glob_with(&whole, options).map_err(|e| Error::config(format!("`{text}` is no pattern of files: {e}")))?;
+    let mut files = Vec::new();
+    for path in found {
+        let path = path.map_err(|e| Error::unavailable(format!("listing `{text}`")).caused_by(e))?;
+        let about = match fs::metadata(&path) {
+            Ok(about) if about.is_dir() => continue,
+            Ok(about) => about,
+            // Gone since it was listed.
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => continue,
+            Err(e) => return Err(e).doing(|| format!("looking at `{}`", path.display())),
+        };
+        let modified = about.modified().ok().and_then(|at| at.duration_since(UNIX_EPOCH).ok());
+        let name = path.strip_prefix(&folder).unwrap_or(&path).to_str().map(String::from);
+        let name = name.ok_or_else(|| Error::config(format!("the name of `{}` is not UTF-8: rename it", path.display())))?;
+        files.push(Arrived { path: name, bytes: about.len(), modified: modified.map_or(0, |at| at.as_millis() as i64) });
+    }
+    files.sort_by(|a, b| a.path.cmp(&b.path));
+    Ok((folder, files))
+}
+
+/// The files that a table has taken.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Ledger {
+    /// The table's version that it is of.
+    version: Option<u64>,
+    /// By name: the files, and how many of the table's commits had taken some before.
+    pub files: BTreeMap<String, Taken>,
+    /// Columns of the files, with their types.
+    pub columns: Vec<(String, String)>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Taken {
+    pub bytes: u64,
+    pub modified: i64,
+    /// The version that has its rows.
+    pub version: u64,
+}
+
+/// Of what jobs keep beside a table; other engines pass over names that begin so.
+pub fn beside(table: &Path) -> PathBuf {
+    table.join("_ouzel")
+}
+
+impl Ledger {
+    /// Reads what the table's commits tell. [`Kind::Changed`]: its log does not reach back to the beginning any more, and what was kept of it is gone.
+    pub fn read(table: &Path) -> Result<Ledger> {
+        let kept = fs::read(Ledger::place(table)).ok().and_then(|bytes| serde_json::from_slice::<Ledger>(&bytes).ok());
+        let mut ledger = kept.unwrap_or_default();
+        let Some(latest) = history::latest(table)? else { return Ok(Ledger::default()) };
+        if ledger.version.is_some_and(|version| version > latest) {
+            ledger = Ledger::default();
+        }
+        for version in ledger.version.map_or(0, |version| version + 1)..=latest {
+            for (_, about) in history::told_at(table, version)? {
+                ledger.take(version, &about["job"])?;
+            }
+            ledger.version = Some(version);
+        }
+        Ok(ledger)
+    }
+
+    fn take(&mut self, version: u64, job: &serde_json::Value) -> Result<()> {
+        let wrong =
+            |e| Error::new(Kind::Data, format!("version {version} tells of files in a way that is not known")).caused_by(e);
+        if job["kind"] == "full" {
+            *self = Ledger::default();
+        }
+        if let Some(files) = job.get("files") {
+            let files: Vec<Arrived> = serde_json::from_value(files.clone()).map_err(wrong)?;
+            self.files
+                .extend(files.into_iter().map(|file| (file.path, Taken { bytes: file.bytes, modified: file.modified, version })));
+        }
+        if let Some(columns) = job.get("columns") {
+            self.columns = serde_json::from_value(columns.clone()).map_err(wrong)?;
+        }
+        Ok(())
+    }
+
+    /// Keeps it beside the table: only time depends on it.
+    pub fn keep(&self, table: &Path) -> Result<()> {
+        let (place, part) = (Ledger::place(table), beside(table).join("files.part"));
+        let bytes = serde_json::to_vec(self).map_err(|e| Error::internal(e.to_string()))?;
+        let write = || -> std::io::Result<()> {
+            fs::create_dir_all(beside(table))?;
+            fs::write(&part, bytes)?;
+            fs::rename(&part, &place)
+        };
+        write().doing(|| format!("writing `{}`", place.display()))
+    }
+
+    fn place(table: &Path) -> PathBuf {
+        beside(table).join("files.json")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patterns_begin_with_a_folder() {
+        assert_eq!(folder_of("/a/b/**/*.parquet"), ("/a/b", "**/*.parquet"));
+        assert_eq!(folder_of("/a/b-*/c.parquet"), ("/a", "b-*/c.parquet"));
+        assert_eq!(folder_of("/a/c.parquet"), ("/a", "c.parquet"));
+        assert_eq!(folder_of("/*"), ("/", "*"));
+    }
+
+    #[test]
+    fn files_of_sub_folders_come_by_name_and_hidden_ones_do_not() {
+        let folder = tempfile::tempdir().expect("a folder");
+        for name in ["b/2.parquet", "b/1.parquet", "1.parquet", "b/.3.parquet", "b/c/4.parquet", "5.parquet.part"] {
+            fs::create_dir_all(folder.path().join(name).parent().expect("has one")).expect("made");
+            fs::write(folder.path().join(name), name).expect("written");
+        }
+        let (base, files) = list(&folder.path().join("**/*.parquet")).expect("listed");
+        assert_eq!(base, folder.path());
+        let names: Vec<&str> = files.iter().map(|file| file.path.as_str()).collect();
+        assert_eq!(names, ["1.parquet", "b/1.parquet", "b/2.parquet", "b/c/4.parquet"]);
+        assert_eq!(list(&folder.path().join("none/*")).expect_err("no folder").kind, Kind::Config);
+    }
+}
