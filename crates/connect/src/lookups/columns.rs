@@ -1,9 +1,8 @@
 //! Columns made by picking from a small table: texts are shared, not copied.
 
-use arrow_array::{
-    Array, ArrayRef, BooleanArray, Float64Array, Int64Array, StringViewArray, builder::StringViewBuilder, new_null_array,
-};
-use arrow_buffer::{BooleanBuffer, NullBuffer, ScalarBuffer};
+use arrow_array::builder::{StringViewBuilder, make_view};
+use arrow_array::{Array, ArrayRef, BooleanArray, Float64Array, Int64Array, StringViewArray, new_null_array};
+use arrow_buffer::{BooleanBuffer, Buffer, NullBuffer, ScalarBuffer};
 use arrow_schema::DataType;
 use std::sync::Arc;
 
@@ -117,6 +116,64 @@ impl Texts {
     }
 }
 
+/// Texts that were made once and go into columns again and again: columns share their bytes.
+pub(super) struct Kept {
+    /// What no column refers to yet. It comes behind the last of `buffers` while that is small.
+    open: Vec<u8>,
+    buffers: Vec<Buffer>,
+    /// The same, as columns have them.
+    shared: Arc<[Buffer]>,
+}
+
+/// A buffer that has so many bytes is not added to.
+const KEPT_BUFFER_BYTES: usize = 64 << 10;
+
+impl Kept {
+    pub fn new() -> Kept {
+        Kept { open: Vec::new(), buffers: Vec::new(), shared: Arc::new([]) }
+    }
+
+    /// Keeps a text: what stands for it in columns until [`Kept::clear`].
+    pub fn keep(&mut self, text: &str) -> u128 {
+        let small = self.buffers.last().filter(|last| last.len() < KEPT_BUFFER_BYTES);
+        let (buffer, before) = match small {
+            Some(last) => (self.buffers.len() - 1, last.len()),
+            None => (self.buffers.len(), 0),
+        };
+        let view = make_view(text.as_bytes(), buffer as u32, (before + self.open.len()) as u32);
+        // Shorter ones are in the view itself.
+        if text.len() > 12 {
+            self.open.extend_from_slice(text.as_bytes());
+        }
+        view
+    }
+
+    /// A column of texts that were kept.
+    pub fn column(&mut self, views: Vec<u128>, nulls: Option<NullBuffer>) -> ArrayRef {
+        if !self.open.is_empty() {
+            let open = std::mem::take(&mut self.open);
+            // Places in what is there stay what they were.
+            let joined = match self.buffers.pop_if(|last| last.len() < KEPT_BUFFER_BYTES) {
+                Some(last) => [last.as_slice(), &open].concat(),
+                None => open,
+            };
+            self.buffers.push(joined.into());
+            self.shared = self.buffers.clone().into();
+        }
+        // SAFETY: each view was made by `keep` since the last `clear`, or is the empty text: its bytes lie in a buffer at the place that it names.
+        Arc::new(unsafe { StringViewArray::new_unchecked(views.into(), self.shared.clone(), nulls) })
+    }
+
+    pub fn bytes(&self) -> usize {
+        self.open.len() + self.buffers.iter().map(Buffer::len).sum::<usize>()
+    }
+
+    /// Nothing that was kept is asked for any more.
+    pub fn clear(&mut self) {
+        *self = Kept::new();
+    }
+}
+
 /// A column that nobody asked for: made once, then cut to length.
 #[derive(Debug)]
 pub(super) struct Unwanted(ArrayRef);
@@ -130,5 +187,29 @@ impl Unwanted {
             self.0 = new_null_array(self.0.data_type(), len.next_power_of_two());
         }
         self.0.slice(0, len)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Columns hold what they were made of, whatever is kept or forgotten later.
+    #[test]
+    fn kept_texts_stay_in_columns() {
+        let text = |i: usize| "x".repeat(i % 40) + &i.to_string();
+        let mut kept = Kept::new();
+        let mut made = Vec::new();
+        for round in 0..200 {
+            let views = (0..round).map(|i| kept.keep(&text(round * 1000 + i))).collect();
+            made.push(kept.column(views, None));
+            assert!(kept.buffers.len() <= 1 + kept.bytes() / KEPT_BUFFER_BYTES);
+        }
+        kept.clear();
+        for (round, column) in made.iter().enumerate() {
+            let column = column.as_any().downcast_ref::<StringViewArray>().expect("texts");
+            assert!(column.iter().enumerate().all(|(i, found)| found == Some(&text(round * 1000 + i))), "{round}");
+            column.to_data().validate_full().expect("sound");
+        }
     }
 }

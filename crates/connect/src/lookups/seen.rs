@@ -26,14 +26,18 @@ impl<T> Seen<T> {
         }
     }
 
+    pub fn clear(&mut self) {
+        self.values.clear();
+        self.bytes = 0;
+    }
+
     #[cold]
     fn first<R>(&mut self, text: &str, work_out: impl FnOnce(&str) -> T, use_it: impl FnOnce(&T) -> R) -> R {
         let value = work_out(text);
         let result = use_it(&value);
         if text.len() <= SEEN_TEXT_BYTES_MAX {
             if self.values.len() >= SEEN_MAX || self.bytes > SEEN_BYTES_MAX {
-                self.values.clear();
-                self.bytes = 0;
+                self.clear();
             }
             self.bytes += text.len();
             self.values.insert(text.into(), value);

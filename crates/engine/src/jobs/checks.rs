@@ -1,14 +1,15 @@
 //! Checks of a run's rows, before anybody sees them. Each is a query that finds what is wrong.
 
 use super::Job;
-use super::config::{Allowed, CheckConfig, Severity};
+use super::config::{Allowed, CheckConfig, RowCountCheck, Severity};
 use super::template::{Given, render};
 use arrow_array::RecordBatch;
 use ouzel_connect::sinks::objects;
+use ouzel_core::clock::{Clock, WallClock};
 use ouzel_core::{Error, Result};
 use ouzel_lake::{Queries, quoted};
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// The run's rows, as checks name them.
 pub const NEW: &str = "__new";
@@ -28,15 +29,26 @@ pub struct Checked {
     pub rows: Vec<Value>,
 }
 
-/// Runs a job's checks. In `queries` the table `__new` has the run's rows, and the target's name stands for the table as it will be.
-pub fn check(job: &Job, queries: &Queries, rows: u64) -> Result<Vec<Checked>> {
+/// How a check looks.
+enum Look {
+    /// Whether there is a row.
+    AnyRow,
+    /// For the rows of a query.
+    Query(String),
+    /// At how many rows there are, beside those of runs before.
+    Count,
+}
+
+/// Runs a job's checks. In `queries` the table `__new` has the run's rows, and the target's name stands for the table as it will be. `before`: rows of the latest
+/// runs of its kind.
+pub fn check(job: &Job, queries: &Queries, rows: u64, before: &[u64]) -> Result<Vec<Checked>> {
     let mut found = Vec::new();
     for check in job.config.checks.iter().filter_map(|check| check.0.as_ref()) {
-        let (name, sql) = query(job, &check.value)?;
+        let (name, look) = look(job, &check.value)?;
         let (mut failing, mut kept) = (0, Vec::new());
-        match sql {
-            None => failing = u64::from(rows == 0),
-            Some(sql) => {
+        match (look, &check.value) {
+            (Look::AnyRow, _) => failing = u64::from(rows == 0),
+            (Look::Query(sql), _) => {
                 for batch in queries.run(&sql).map_err(|e| e.context(format!("the check `{name}`")))? {
                     let batch: RecordBatch = batch?;
                     failing += batch.num_rows() as u64;
@@ -46,6 +58,12 @@ pub fn check(job: &Job, queries: &Queries, rows: u64) -> Result<Vec<Checked>> {
                     }
                 }
             }
+            (Look::Count, CheckConfig::RowCount(check)) => {
+                if let Some(why) = odd_count(check, rows, before) {
+                    (failing, kept) = (1, vec![why]);
+                }
+            }
+            (Look::Count, _) => {}
         }
         let allowed = check.value.at_most().and_then(Allowed::read).unwrap_or(Allowed::Rows(0));
         let ok = allowed.holds(failing, rows);
@@ -55,28 +73,46 @@ pub fn check(job: &Job, queries: &Queries, rows: u64) -> Result<Vec<Checked>> {
     Ok(found)
 }
 
-/// A check's name, and the query of what is wrong; none where there need be a row.
-fn query(job: &Job, check: &CheckConfig) -> Result<(String, Option<String>)> {
+/// Runs whose median is compared with.
+pub const COMPARED: usize = 10;
+const COMPARED_MIN: usize = 3;
+
+/// What is odd about a number of rows.
+fn odd_count(check: &RowCountCheck, rows: u64, before: &[u64]) -> Option<Value> {
+    let mut before = before.to_vec();
+    before.sort_unstable();
+    let around = check.around.as_ref().filter(|_| before.len() >= COMPARED_MIN).and_then(|around| Allowed::read(around));
+    let median = before.get(before.len() / 2).copied().unwrap_or(0);
+    let far = match around {
+        Some(Allowed::Part(part)) => rows.abs_diff(median) as f64 > part * median as f64,
+        _ => false,
+    };
+    let odd = far || check.min.is_some_and(|min| rows < min) || check.max.is_some_and(|max| rows > max);
+    odd.then(|| json!({ "rows": rows, "min": check.min, "max": check.max, "median": around.map(|_| median) }))
+}
+
+/// A check's name, and how it looks.
+fn look(job: &Job, check: &CheckConfig) -> Result<(String, Look)> {
     let list = |columns: &[String]| columns.iter().map(|c| quoted(c)).collect::<Vec<_>>();
     let new = quoted(NEW);
     Ok(match check {
-        CheckConfig::NotEmpty(_) => ("not_empty".into(), None),
+        CheckConfig::NotEmpty(_) => ("not_empty".into(), Look::AnyRow),
         CheckConfig::Unique(c) => {
             let names: Vec<String> = c.columns.0.iter().map(|c| c.value.clone()).collect();
             let by = list(&names).join(", ");
             let sql = format!("select {by}, count(*) as rows from {} group by {by} having count(*) > 1", quoted(&job.target));
-            (format!("unique {}", names.join(", ")), Some(sql))
+            (format!("unique {}", names.join(", ")), Look::Query(sql))
         }
         CheckConfig::NotNull(c) => {
             let names: Vec<String> = c.columns.0.iter().map(|c| c.value.clone()).collect();
             let any = list(&names).iter().map(|c| format!("{c} is null")).collect::<Vec<_>>().join(" or ");
-            (format!("not_null {}", names.join(", ")), Some(format!("select * from {new} where {any}")))
+            (format!("not_null {}", names.join(", ")), Look::Query(format!("select * from {new} where {any}")))
         }
         CheckConfig::Accepted(c) => {
             let values = c.values.iter().map(|v| format!("'{}'", v.replace('\'', "''"))).collect::<Vec<_>>().join(", ");
             let column = quoted(&c.column.value);
             let sql = format!("select * from {new} where {column} is not null and cast({column} as varchar) not in ({values})");
-            (format!("accepted {}", c.column.value), Some(sql))
+            (format!("accepted {}", c.column.value), Look::Query(sql))
         }
         CheckConfig::Range(c) => {
             let column = quoted(&c.column.value);
@@ -84,7 +120,7 @@ fn query(job: &Job, check: &CheckConfig) -> Result<(String, Option<String>)> {
             let above = c.max.map(|max| format!("{column} > {max}"));
             let any = below.into_iter().chain(above).collect::<Vec<_>>().join(" or ");
             let any = if any.is_empty() { "false".into() } else { any };
-            (format!("range {}", c.column.value), Some(format!("select * from {new} where {any}")))
+            (format!("range {}", c.column.value), Look::Query(format!("select * from {new} where {any}")))
         }
         CheckConfig::Relationships(c) => {
             let (column, field) = (quoted(&c.column.value), quoted(&c.field.value));
@@ -92,13 +128,23 @@ fn query(job: &Job, check: &CheckConfig) -> Result<(String, Option<String>)> {
                 "select n.* from {new} n where n.{column} is not null and not exists (select 1 from {} t where t.{field} = n.{column})",
                 quoted(&c.to.value)
             );
-            (format!("relationships {}", c.column.value), Some(sql))
+            (format!("relationships {}", c.column.value), Look::Query(sql))
         }
+        CheckConfig::Freshness(c) => {
+            let (column, table) = (quoted(&c.column.value), quoted(&job.target));
+            let oldest = WallClock.now_us() - c.within.value.micros();
+            let sql = format!(
+                "select newest from (select max({column}) as newest from {table}) as times \
+                 where newest is null or arrow_cast(newest, 'Timestamp(Microsecond, None)') < arrow_cast({oldest}, 'Timestamp(Microsecond, None)')"
+            );
+            (format!("freshness {}", c.column.value), Look::Query(sql))
+        }
+        CheckConfig::RowCount(_) => ("row_count".into(), Look::Count),
         CheckConfig::Sql(c) => {
             let given = Given { this: &job.target, incremental: false, interval: None };
             let rendered = render(&c.query.value, &given)
                 .map_err(|(_, why)| Error::config(format!("the check `{}`: {why}", c.name.value)))?;
-            (c.name.value.clone(), Some(rendered.sql))
+            (c.name.value.clone(), Look::Query(rendered.sql))
         }
     })
 }

@@ -1,5 +1,6 @@
 //! A job's front matter.
 
+use ouzel_core::units::TimeSpan;
 use ouzel_core::{Lenient, OneOrMany, Report, Spanned};
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -75,6 +76,10 @@ pub enum CheckConfig {
     Range(RangeCheck),
     /// Each value is one of another table's column.
     Relationships(RelationshipsCheck),
+    /// The newest time of a column, in the table as it will be, is not further back than this when the run is.
+    Freshness(FreshnessCheck),
+    /// The run has about as many rows as it should.
+    RowCount(RowCountCheck),
     /// A query that finds what is wrong; `{{ this }}` is the table as it will be.
     Sql(SqlCheck),
 }
@@ -148,6 +153,27 @@ pub struct RelationshipsCheck {
 
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+pub struct FreshnessCheck {
+    /// Times or dates.
+    pub column: Spanned<String>,
+    pub within: Spanned<TimeSpan>,
+    #[serde(default)]
+    pub severity: Severity,
+}
+
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RowCountCheck {
+    pub min: Option<u64>,
+    pub max: Option<u64>,
+    /// How far the run's rows may be from the median of the last ten runs of its kind, as `50%`. With less than three of them nothing is said.
+    pub around: Option<Spanned<String>>,
+    #[serde(default)]
+    pub severity: Severity,
+}
+
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 pub struct SqlCheck {
     pub name: Spanned<String>,
     pub query: Spanned<String>,
@@ -167,6 +193,11 @@ impl JobConfig {
                     .error(check.span, format!("`at_most: {text}` is neither a number of rows nor a part of them"))
                     .hint("for example `5` or `0.1%`");
             }
+            if let CheckConfig::RowCount(RowCountCheck { around: Some(around), .. }) = &check.value
+                && !matches!(Allowed::read(around), Some(Allowed::Part(_)))
+            {
+                report.error(around.span, format!("`around: {}` is no part of a number", around.value)).hint("for example `50%`");
+            }
         }
     }
 }
@@ -180,6 +211,7 @@ impl CheckConfig {
             CheckConfig::Range(c) => c.at_most.as_deref(),
             CheckConfig::Relationships(c) => c.at_most.as_deref(),
             CheckConfig::Sql(c) => c.at_most.as_deref(),
+            CheckConfig::Freshness(_) | CheckConfig::RowCount(_) => None,
         }
     }
 
@@ -191,6 +223,8 @@ impl CheckConfig {
             CheckConfig::Range(c) => c.severity,
             CheckConfig::Relationships(c) => c.severity,
             CheckConfig::Sql(c) => c.severity,
+            CheckConfig::Freshness(c) => c.severity,
+            CheckConfig::RowCount(c) => c.severity,
         }
     }
 }

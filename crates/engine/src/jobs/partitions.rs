@@ -35,6 +35,23 @@ pub fn touched(lake: &Lake<'_>, job: &Job, sql: &str, sources: &[Source]) -> Res
     Ok(found.into_values().collect())
 }
 
+/// The partitions, of what a job's SQL gives and of what its table has, whose first column lies from one value to another.
+pub fn within(queries: &Queries, job: &Job, sql: &str, from: &str, to: &str) -> Result<Vec<Partition>> {
+    let names = job.partition_by();
+    let schema = queries.schema_of(sql).map_err(|e| e.context(job.file.clone()))?;
+    let first = names.first().and_then(|name| schema.field_with_name(name).ok());
+    let first =
+        first.ok_or_else(|| Error::config(format!("{}: `partition_by` names a column that the SQL does not give", job.file)))?;
+    let value = |text: &str| format!("arrow_cast('{}', '{}')", text.replace('\'', "''"), first.data_type());
+    let columns = names.iter().map(|name| quoted(name)).collect::<Vec<_>>().join(", ");
+    let mut found = BTreeMap::new();
+    for rows in [format!("({sql})"), quoted(&job.target)] {
+        let range = format!("{0} >= {1} and {0} <= {2}", quoted(first.name()), value(from), value(to));
+        partitions(queries, job, &format!("select {columns} from {rows} as made where {range}"), &mut found)?;
+    }
+    Ok(found.into_values().collect())
+}
+
 /// The partitions of a query's rows.
 fn partitions(queries: &Queries, job: &Job, sql: &str, found: &mut BTreeMap<Vec<Option<String>>, Partition>) -> Result<()> {
     let names = job.partition_by();

@@ -2,6 +2,7 @@
 
 use super::checks::Checked;
 use super::{Job, Lake};
+use ouzel_core::clock::{Clock, WallClock};
 use ouzel_core::error::ResultExt;
 use ouzel_core::{Error, Kind, Result};
 use serde_json::{Value, json};
@@ -23,11 +24,22 @@ pub fn paused(lake: &Lake<'_>, target: &str) -> Result<Option<Value>> {
     }
 }
 
-/// Stops a table, and keeps why.
+/// Stops a table, and keeps which checks have failed.
 pub fn pause(lake: &Lake<'_>, job: &Job, checks: &[Checked]) -> Result<()> {
-    let path = pause_file(lake, &job.target);
     let failed: Vec<&Checked> = checks.iter().filter(|check| !check.ok && !check.warns).collect();
-    let about = json!({ "target": job.target, "owner": job.config.owner, "checks": failed });
+    write(lake, job, json!({ "checks": failed }))
+}
+
+/// Stops a table because somebody says so.
+pub fn hold(lake: &Lake<'_>, job: &Job, reason: &str) -> Result<()> {
+    write(lake, job, json!({ "reason": reason }))
+}
+
+fn write(lake: &Lake<'_>, job: &Job, mut about: Value) -> Result<()> {
+    let path = pause_file(lake, &job.target);
+    about["target"] = json!(job.target);
+    about["owner"] = json!(job.config.owner);
+    about["at"] = json!(WallClock.now_us() / 1000);
     let write = || -> std::io::Result<()> {
         std::fs::create_dir_all(path.parent().unwrap_or(lake.state))?;
         std::fs::write(&path, about.to_string())
@@ -39,7 +51,7 @@ pub fn pause(lake: &Lake<'_>, job: &Job, checks: &[Checked]) -> Result<()> {
 pub fn resume(lake: &Lake<'_>, target: &str, reason: &str) -> Result<bool> {
     let path = pause_file(lake, target);
     let Some(paused) = paused(lake, target)? else { return Ok(false) };
-    let record = json!({ "paused": paused, "reason": reason }).to_string() + "\n";
+    let record = json!({ "paused": paused, "reason": reason, "at": WallClock.now_us() / 1000 }).to_string() + "\n";
     let log = path.with_file_name("resumed.ndjson");
     let write = || -> std::io::Result<()> {
         use std::io::Write as _;

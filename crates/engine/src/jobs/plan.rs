@@ -2,7 +2,7 @@
 
 use super::config::{Load, Write};
 use super::landing::Landing;
-use super::partitions::{shown, touched};
+use super::partitions::{shown, touched, within};
 use super::run::{at_versions, rendered};
 use super::template::Given;
 use super::{Files, Job, Lake, audit};
@@ -129,6 +129,38 @@ fn plan_landing(lake: &Lake<'_>, job: &Job, source: &Files, full: bool) -> Resul
     };
     let (kind, why) = nothing.map_or((kind, why), |why| (Kind::Nothing, why.to_string()));
     Ok(Planned { landing: Some(landing), ..Planned::new(job, kind, why, sources) })
+}
+
+/// What making partitions of a range anew would do: those whose first column lies from one value to another, both included, at the versions that the last run
+/// saw.
+pub fn plan_again(lake: &Lake<'_>, job: &Job, from: &str, to: &str) -> Result<Planned> {
+    let seen = history::latest(&lake.lake.join(&job.target))?;
+    let Some(last) = audit::audit(lake.lake, &job.target, 1)?.into_iter().next() else {
+        return Err(Error::config(format!("`{}` has not run yet", job.target)));
+    };
+    if job.config.write != Write::Purgesert || job.partition_by().is_empty() || job.source.is_some() {
+        let message =
+            format!("{}: only partitions can be made anew: it has `write: append`, files or no `partition_by`", job.file);
+        return Err(Error::config(message));
+    }
+    if last.job["definition"] != job.version.as_str() {
+        return Err(Error::config(format!(
+            "{}: it says something else than when it last ran: run it, everything is made anew",
+            job.file
+        )));
+    }
+    let mut sources = Vec::new();
+    for table in &job.reads {
+        let version = last.job["sources"][table].as_u64();
+        let version =
+            version.ok_or_else(|| Error::config(format!("the last run of `{}` did not read `{table}`: run it", job.target)))?;
+        sources.push(Source::new(table, Some(version), version));
+    }
+    let sql = rendered(job, &Given { this: &job.target, incremental: false, interval: None })?;
+    let touched = within(&at_versions(lake, &sources)?, job, &sql, from, to)?;
+    let partitions = touched.iter().map(|partition| shown(job, partition)).collect();
+    let why = format!("partitions from {from} to {to} were asked for");
+    Ok(Planned { partitions, touched, seen, ..Planned::new(job, Kind::Incremental, why, sources) })
 }
 
 fn plan_tables(lake: &Lake<'_>, job: &Job, full: bool) -> Result<Planned> {

@@ -4,11 +4,12 @@ use super::checks::{self, Checked, NEW};
 use super::config::Write;
 use super::first::{self, FirstOfEach};
 use super::partitions::restricted;
-use super::plan::{Kind, Planned, Source, interval, plan, span};
+use super::plan::{Kind, Planned, Source, interval, plan, plan_again, span};
 use super::sums;
 use super::template::{Given, render, table_of_source};
-use super::{Job, pause};
+use super::{Job, audit, pause};
 use crate::fault;
+use arrow_array::RecordBatch;
 use ouzel_core::clock::Stopwatch;
 use ouzel_core::{Error, Kind as ErrorKind, Result};
 use ouzel_lake::Queries;
@@ -17,6 +18,10 @@ use serde::Serialize;
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+/// A part of a job's memory: rows that are written and not yet on disk.
+const PART_OF_MEMORY: usize = 4;
 
 /// Where a project's tables lie, and what jobs remember beside them.
 pub struct Lake<'a> {
@@ -26,9 +31,19 @@ pub struct Lake<'a> {
     pub threads: usize,
     /// Bytes that a job keeps in memory, about.
     pub memory: usize,
+    /// Rows that the present run has made so far.
+    pub made: AtomicU64,
 }
 
 impl Lake<'_> {
+    /// Rows, counted while they pass.
+    fn counted<'a>(
+        &'a self,
+        rows: impl Iterator<Item = Result<RecordBatch>> + 'a,
+    ) -> impl Iterator<Item = Result<RecordBatch>> + 'a {
+        rows.inspect(|batch| _ = self.made.fetch_add(batch.as_ref().map_or(0, RecordBatch::num_rows) as u64, Relaxed))
+    }
+
     pub fn queries(&self) -> Result<Queries> {
         Queries::open_within(self.lake, self.threads, true, self.memory)
     }
@@ -56,8 +71,18 @@ pub struct Outcome {
 /// Plans, and does it.
 pub fn run(lake: &Lake<'_>, job: &Job, full: bool) -> Result<Outcome> {
     let watch = Stopwatch::start();
+    perform(lake, job, plan(lake, job, full)?, &watch)
+}
+
+/// Makes the partitions of a range anew, see [`plan_again`].
+pub fn run_again(lake: &Lake<'_>, job: &Job, from: &str, to: &str) -> Result<Outcome> {
+    let watch = Stopwatch::start();
+    perform(lake, job, plan_again(lake, job, from, to)?, &watch)
+}
+
+fn perform(lake: &Lake<'_>, job: &Job, planned: Planned, watch: &Stopwatch) -> Result<Outcome> {
     let mut outcome = Outcome {
-        planned: plan(lake, job, full)?,
+        planned,
         rows: 0,
         duplicates: 0,
         files_removed: 0,
@@ -94,7 +119,8 @@ fn make(lake: &Lake<'_>, job: &Job, outcome: &mut Outcome) -> Result<()> {
     let schema = queries.schema_of(&sql).map_err(in_file)?;
     let partition_by = job.partition_by();
     let root = lake.lake.join(&job.target);
-    let mut target = Target::open(&root, &job.target, &schema, &partition_by, outcome.planned.seen).map_err(in_file)?;
+    let target = Target::open(&root, &job.target, &schema, &partition_by, outcome.planned.seen).map_err(in_file)?;
+    let mut target = target.within(lake.memory / PART_OF_MEMORY, lake.threads);
     let mut keys = match job.unique_key().as_slice() {
         [] => None,
         columns => Some(first::keys(lake, job, &target, columns, !incremental)?),
@@ -114,7 +140,7 @@ fn make(lake: &Lake<'_>, job: &Job, outcome: &mut Outcome) -> Result<()> {
                 true => restricted(&queries, &sql, &schema, &partition_by, &outcome.planned.touched)?,
                 false => sql,
             };
-            target.write(queries.run(&sql).map_err(in_file)?, lake.threads)?
+            target.write(lake.counted(queries.run(&sql).map_err(in_file)?), lake.threads)?
         }
         (None, keys) => {
             let (table, files) = match &outcome.planned.landing {
@@ -122,7 +148,7 @@ fn make(lake: &Lake<'_>, job: &Job, outcome: &mut Outcome) -> Result<()> {
                 None => first::files_of(lake, &queries, &outcome.planned, incremental)?,
             };
             let mut rows = FirstOfEach::new(queries.in_order(&sql, &table, &files, lake.threads), keys.as_mut(), &target, job)?;
-            match target.write(rows.by_ref(), lake.threads) {
+            match target.write(lake.counted(rows.by_ref()), lake.threads) {
                 Ok(written) => {
                     outcome.duplicates = rows.dropped;
                     written
@@ -151,6 +177,11 @@ fn make(lake: &Lake<'_>, job: &Job, outcome: &mut Outcome) -> Result<()> {
     if let (Some(groups), Some(version)) = (groups.flatten(), outcome.version) {
         // As with these.
         let _ = groups.commit(version);
+    }
+    if let (true, Some(version)) = (outcome.planned.sources.iter().all(|source| source.from == Some(source.to)), outcome.version)
+    {
+        // The same rows as before: what is remembered of them stays.
+        let _ = sums::keep(lake, job, outcome.planned.seen, version);
     }
     Ok(())
 }
@@ -192,7 +223,10 @@ fn publish(
         let (new, whole) = target.preview(&replaced, &written, queries.damage())?;
         queries.give(NEW, new);
         queries.give(&job.target, whole);
-        checks::check(job, queries, written.rows)
+        let kind = json!(planned.kind);
+        let before = audit::audit(lake.lake, &job.target, checks::COMPARED)?;
+        let before = before.iter().filter(|entry| entry.job["kind"] == kind).filter_map(|entry| entry.job["rows"].as_u64());
+        checks::check(job, queries, written.rows, &before.collect::<Vec<_>>())
     };
     outcome.checks = match checked() {
         Ok(checks) => checks,

@@ -35,6 +35,9 @@ pub fn write(
     sql: &str,
     target: &Target,
 ) -> Result<Option<Added>> {
+    if planned.kind != Kind::Full && planned.sources.iter().all(|source| source.changes.is_empty()) {
+        return Ok(None);
+    }
     let added = match planned.kind {
         Kind::Full => from_everything(lake, job, whole, sql, target),
         _ => from_new(lake, job, planned, sql, target),
@@ -45,6 +48,14 @@ pub fn write(
         Ok(None) => Groups::forget(&folder(lake, job)).map(|()| None),
         Err(e) if e.kind == ErrorKind::Data => Groups::forget(&folder(lake, job)).map(|()| None),
         Err(e) => Err(e),
+    }
+}
+
+/// What is remembered as of a version of the table is as of another, which is of the same rows of its sources.
+pub fn keep(lake: &Lake<'_>, job: &Job, seen: Option<u64>, version: u64) -> Result<()> {
+    match Groups::open(&folder(lake, job), &job.version, 0) {
+        Some(groups) if groups.version() == seen => groups.commit(version),
+        _ => Ok(()),
     }
 }
 
@@ -83,6 +94,12 @@ fn from_new(lake: &Lake<'_>, job: &Job, planned: &Planned, sql: &str, target: &T
     let [last, before @ ..] = last.as_slice() else { return Ok(None) };
     // Nobody else has written to the table since.
     if planned.seen != Some(last.version) {
+        return Ok(None);
+    }
+    // An empty text is null as a partition's value: two groups of the SQL may be in one partition, and cannot be told apart there.
+    let is_text = |name: &String| target.schema().field_with_name(name).is_ok_and(|field| field.data_type().is_string());
+    let texts: Vec<String> = job.partition_by().into_iter().filter(is_text).collect();
+    if planned.touched.iter().any(|partition| texts.iter().any(|name| partition[name].is_none())) {
         return Ok(None);
     }
     let memories = additive.memories();

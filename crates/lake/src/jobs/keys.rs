@@ -9,7 +9,6 @@ mod run;
 use crate::tables::files::sync_folder;
 use arrow_array::{Array, ArrayRef, BooleanArray};
 use arrow_row::{RowConverter, SortField};
-use arrow_schema::DataType;
 use ouzel_core::clock::{Clock, WallClock};
 use ouzel_core::error::ResultExt;
 use ouzel_core::{Error, Kind, Result};
@@ -27,6 +26,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 const BYTES_PER_HASH: usize = 40;
 /// A run is merged with the one before it unless that one is so many times as large.
 pub const GROWTH: u64 = 3;
+/// The same where many of the same size come one after the other: each is merged a logarithm of their number of times.
+pub const GROWTH_IN_BULK: u64 = 2;
 const MANIFEST: &str = "manifest.json";
 
 /// The set of a table's keys.
@@ -110,34 +111,34 @@ impl Secret {
 
     /// The hash of each row, none where a value is null. `columns`: at least one, of the same length.
     pub fn hashes(&self, columns: &[ArrayRef]) -> Result<Vec<Option<u128>>> {
-        let rows = self.encoded(columns)?;
-        let hash = |(row, key): (usize, arrow_row::Row<'_>)| {
-            columns.iter().all(|column| column.is_valid(row)).then(|| self.hash(key.as_ref()))
-        };
-        Ok(rows.iter().enumerate().map(hash).collect())
+        let valid = |row: usize| columns.iter().all(|column| column.is_valid(row));
+        let hashes = self.hashes_with_nulls(columns)?;
+        Ok(hashes.into_iter().enumerate().map(|(row, hash)| valid(row).then_some(hash)).collect())
     }
 
-    /// The hash of each row; null is a value like another.
+    /// The hash of each row; null is a value like another. However texts are held (`Utf8`, `Utf8View`, ..), the same have the same hash.
     pub fn hashes_with_nulls(&self, columns: &[ArrayRef]) -> Result<Vec<u128>> {
-        Ok(self.encoded(columns)?.iter().map(|key| self.hash(key.as_ref())).collect())
+        let internal = |e: arrow_schema::ArrowError| Error::internal("reading keys").caused_by(e);
+        let fields = columns.iter().map(|column| SortField::new(column.data_type().clone())).collect();
+        let rows = RowConverter::new(fields).and_then(|converter| converter.convert_columns(columns)).map_err(internal)?;
+        // Neighbours are often the same.
+        let mut before: Option<(arrow_row::Row<'_>, u128)> = None;
+        let mut hashes = Vec::with_capacity(rows.num_rows());
+        for key in rows.iter() {
+            let hash = match &before {
+                Some((same, hash)) if same.as_ref() == key.as_ref() => *hash,
+                _ => self.hash(key.as_ref()),
+            };
+            before = Some((key, hash));
+            hashes.push(hash);
+        }
+        Ok(hashes)
     }
 
     fn hash(&self, bytes: &[u8]) -> u128 {
         let mut sip = SipHasher13::new_with_keys(self.0, self.1);
         sip.write(bytes);
         sip.finish128().as_u128()
-    }
-
-    fn encoded(&self, columns: &[ArrayRef]) -> Result<arrow_row::Rows> {
-        let internal = |e: arrow_schema::ArrowError| Error::internal("reading keys").caused_by(e);
-        // One encoding, whatever way of holding texts the columns have.
-        let plain = |column: &ArrayRef| match column.data_type() {
-            DataType::Utf8View | DataType::LargeUtf8 => arrow_cast::cast(column, &DataType::Utf8),
-            _ => Ok(column.clone()),
-        };
-        let columns = columns.iter().map(plain).collect::<std::result::Result<Vec<_>, _>>().map_err(internal)?;
-        let fields = columns.iter().map(|column| SortField::new(column.data_type().clone())).collect();
-        RowConverter::new(fields).and_then(|converter| converter.convert_columns(&columns)).map_err(internal)
     }
 }
 
@@ -167,15 +168,15 @@ impl KeySet {
 
     /// Whether it was not there.
     pub fn insert(&mut self, hash: u128) -> Result<bool> {
-        if self.recent.contains(&hash) {
+        if !self.recent.insert(hash) {
             return Ok(false);
         }
         for run in self.runs.iter().chain(&self.uncommitted) {
             if run.contains(hash)? {
+                self.recent.remove(&hash);
                 return Ok(false);
             }
         }
-        self.recent.insert(hash);
         if self.recent.len() >= self.recent_max {
             self.write_recent()?;
         }
@@ -191,6 +192,9 @@ impl KeySet {
         let mut writer = Writer::create(free(&self.folder), sorted.len() as u64)?;
         sorted.into_iter().try_for_each(|hash| writer.push(hash))?;
         self.uncommitted.push(writer.finish()?);
+        let merged = merge_last(&mut self.uncommitted, &self.folder, GROWTH_IN_BULK)?;
+        // Nothing names them.
+        merged.iter().for_each(|run| _ = fs::remove_file(run.path()));
         Ok(())
     }
 
@@ -198,15 +202,23 @@ impl KeySet {
     pub fn settle(&mut self) -> Result<Vec<String>> {
         self.write_recent()?;
         self.runs.append(&mut self.uncommitted);
-        while let [.., before, last] = self.runs.as_slice()
-            && before.len() < GROWTH * last.len()
-        {
-            let last: Vec<Run> = self.runs.pop().into_iter().chain(self.runs.pop()).collect();
-            self.runs.push(run::merge(&last, free(&self.folder))?);
-        }
+        merge_last(&mut self.runs, &self.folder, GROWTH)?;
         let name = |run: &Run| run.path().file_name().unwrap_or_default().to_string_lossy().into_owned();
         Ok(self.runs.iter().map(name).collect())
     }
+}
+
+/// Merges the last runs, as long as the one before is less than so many times as large. Gives those that are not needed any more.
+fn merge_last(runs: &mut Vec<Run>, folder: &Path, growth: u64) -> Result<Vec<Run>> {
+    let mut merged = Vec::new();
+    while let [.., before, last] = runs.as_slice()
+        && before.len() < growth * last.len()
+    {
+        let last: Vec<Run> = runs.pop().into_iter().chain(runs.pop()).collect();
+        runs.push(run::merge(&last, free(folder))?);
+        merged.extend(last);
+    }
+    Ok(merged)
 }
 
 /// A file that is not there yet.
@@ -250,7 +262,7 @@ pub fn sweep(folder: &Path, named: &[String]) -> Result<()> {
 
 /// Hashes need no hashing.
 #[derive(Default)]
-struct AsItIs(u64);
+pub struct AsItIs(u64);
 
 impl Hasher for AsItIs {
     fn finish(&self) -> u64 {
@@ -318,6 +330,21 @@ mod tests {
         }
         let files = fs::read_dir(folder.path()).expect("listed").count();
         assert!(files < 12, "{files} files");
+    }
+
+    /// What is in memory has other types than what is read again.
+    #[test]
+    fn the_same_text_has_the_same_hash() {
+        let texts =
+            [Some("a"), None, Some(""), Some("a text that is longer than what a view holds in itself, and than a block of rows")];
+        let views: ArrayRef = Arc::new(arrow_array::StringViewArray::from_iter(texts));
+        let large: ArrayRef = Arc::new(arrow_array::LargeStringArray::from_iter(texts));
+        let plain: ArrayRef = Arc::new(StringArray::from_iter(texts));
+        let number: ArrayRef = Arc::new(Int64Array::from(vec![1, 2, 3, 4]));
+        let secret = Secret::new();
+        let hashes = |column: &ArrayRef| secret.hashes_with_nulls(&[number.clone(), column.clone()]).expect("hashed");
+        assert_eq!(hashes(&views), hashes(&plain));
+        assert_eq!(hashes(&large), hashes(&plain));
     }
 
     #[test]

@@ -25,6 +25,8 @@ pub struct Target {
     table: Table,
     columns: Arc<Columns>,
     app_id: String,
+    /// What a writer keeps in memory.
+    memory_bytes: usize,
 }
 
 /// Files that no commit has named yet.
@@ -61,7 +63,12 @@ impl Target {
         if table.found() != seen.unwrap_or(0) {
             return Err(table.was_first());
         }
-        Ok(Target { table, columns, app_id })
+        Ok(Target { table, columns, app_id, memory_bytes: usize::MAX })
+    }
+
+    /// With a bound on what writers keep in memory, together.
+    pub fn within(self, bytes: usize, writers: usize) -> Target {
+        Target { memory_bytes: bytes / writers.max(1), ..self }
     }
 
     pub fn version(&self) -> u64 {
@@ -125,7 +132,7 @@ impl Target {
     }
 
     fn write_some(&self, rows: &Mutex<Receiver<RecordBatch>>) -> Result<(Vec<Add>, u64)> {
-        let mut files = Files::new(self.table.root(), &self.columns, &self.app_id);
+        let mut files = Files::new(self.table.root(), &self.columns, &self.app_id).within(self.memory_bytes);
         let mut encoder = ToTable::new(self.columns.clone());
         let mut written = 0;
         loop {

@@ -11,8 +11,10 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use tokio::sync::mpsc::{Receiver, channel};
 
-/// Batches of a part that wait to be taken.
+/// Batches of a part that wait to be taken, at most; fewer where there is little memory.
 const WAITING_MAX: usize = 32;
+/// What a batch takes, about.
+const BATCH_BYTES: usize = 2 << 20;
 /// Bytes of files of a part, one file at least.
 const PART_BYTES: u64 = 8 << 20;
 
@@ -27,6 +29,7 @@ pub struct InOrder<'q> {
     running: VecDeque<(Vec<String>, Receiver<Result<RecordBatch>>)>,
     /// Parts at once.
     most: usize,
+    waiting: usize,
 }
 
 impl Queries {
@@ -45,6 +48,7 @@ impl Queries {
             parts: files.parts(PART_BYTES).into(),
             running: VecDeque::new(),
             most: most.max(1),
+            waiting: (self.memory / 4 / BATCH_BYTES / most.max(1)).clamp(2, WAITING_MAX),
         }
     }
 }
@@ -60,7 +64,7 @@ impl InOrder<'_> {
         self.queries.lake.give(&self.table, Arc::new(part));
         let planned = self.queries.runtime.block_on(async { self.context.sql(&self.sql).await?.execute_stream().await });
         let mut stream = planned.map_err(|e| self.queries.told(e))?;
-        let (rows, taken) = channel(WAITING_MAX);
+        let (rows, taken) = channel(self.waiting);
         self.queries.runtime.spawn(async move {
             while let Some(batch) = stream.next().await {
                 if rows.send(batch.map_err(failed)).await.is_err() {

@@ -11,6 +11,7 @@ mod row_wise;
 mod table;
 #[cfg(test)]
 mod tests;
+mod utc;
 
 use crate::jobs::history::ChangedFile;
 use arrow_array::RecordBatch;
@@ -51,6 +52,7 @@ pub struct Queries {
     context: SessionContext,
     lake: Arc<Lake>,
     damage: Damage,
+    memory: usize,
 }
 
 /// The rows of an answer, a batch at a time.
@@ -86,10 +88,11 @@ impl Queries {
         let state = SessionStateBuilder::new().with_config(config).with_runtime_env(environment).with_default_features().build();
         let context = SessionContext::new_with_state(state);
         context.register_udaf(percentile::exact());
+        context.register_udf(utc::trunc());
         if let Some(catalog) = context.catalog("ouzel") {
             catalog.register_schema("lake", lake.clone()).map_err(failed)?;
         }
-        Ok(Queries { runtime, context, lake, damage })
+        Ok(Queries { runtime, context, lake, damage, memory })
     }
 
     /// A table that is no part of the lake; its rows are made when a query reads it.

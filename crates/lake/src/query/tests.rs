@@ -108,3 +108,32 @@ fn a_flipped_bit_is_found_and_the_rest_is_served() {
         fs::write(file, &bytes).expect("writes");
     }
 }
+
+/// What stands in the place of DataFusion's functions gives the same, and more exactly.
+#[test]
+fn functions_of_our_own() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let queries = Queries::open(folder.path(), 2, false).expect("opens");
+    let one = |sql: &str| {
+        let rows = queries.all(sql).expect(sql);
+        arrow_cast::display::array_value_to_string(rows[0].column(0), 0).expect("text")
+    };
+    let values = "(values (1.0), (2.0), (4.0), (null), (11.0)) as t(x)";
+    assert_eq!(one(&format!("select percentile_cont(x, 0.5) from {values}")), "3.0");
+    assert_eq!(one(&format!("select percentile_cont(0.75) within group (order by x) from {values}")), "5.75");
+    assert_eq!(one(&format!("select percentile_cont(0.75) within group (order by x desc) from {values}")), "1.75");
+    assert_eq!(one(&format!("select percentile_cont(x, 0.5) filter (where x > 2) from {values}")), "7.5");
+    assert_eq!(one("select percentile_cont(x, 0.3333333333333) from (values (0), (300000000)) as t(x)"), "99999999.99999");
+    assert_eq!(one("select percentile_cont(distinct x, 0.5) from (values (1), (1), (1), (5)) as t(x)"), "3.0");
+    for zone in ["UTC", "+00:00", "Europe/Berlin"] {
+        for (unit, berlin, utc) in [
+            ("hour", "2026-11-24T12:00:00+01:00", "2026-11-24T12:00:00Z"),
+            ("day", "2026-11-24T00:00:00+01:00", "2026-11-24T00:00:00Z"),
+            ("month", "2026-11-01T00:00:00+01:00", "2026-11-01T00:00:00Z"),
+        ] {
+            let times = "(values (timestamp '2026-11-24T12:34:56.789Z')) as t(x)";
+            let sql = format!("select date_trunc('{unit}', arrow_cast(x, 'Timestamp(µs, \"{zone}\")')) from {times}");
+            assert_eq!(one(&sql), if zone == "Europe/Berlin" { berlin } else { utc }, "{sql}");
+        }
+    }
+}

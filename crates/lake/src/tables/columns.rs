@@ -1,6 +1,6 @@
 //! Arrow columns and the Delta columns they become.
 
-use arrow_array::{ArrayRef, RecordBatch};
+use arrow_array::{Array, ArrayRef, RecordBatch, make_array};
 use arrow_schema::{ArrowError, DataType, Field, Fields, Schema, SchemaRef, TimeUnit};
 use deltalake_core::kernel as delta;
 use deltalake_core::kernel::PrimitiveType;
@@ -88,10 +88,21 @@ impl Encode for ToTable {
         if rows.num_columns() != fields.len() {
             return Err(Error::internal(format!("{} columns for a table of {}", rows.num_columns(), fields.len())));
         }
-        let cast = |(array, field): (&ArrayRef, &Arc<Field>)| arrow_cast::cast(array, field.data_type());
+        let cast = |(array, field): (&ArrayRef, &Arc<Field>)| to_stored(array, field.data_type());
         let columns = rows.columns().iter().zip(fields).map(cast).collect::<Result<Vec<_>, ArrowError>>();
         let batch = columns.and_then(|columns| RecordBatch::try_new(self.columns.schema.clone(), columns));
         batch.map(Encoded::Rows).map_err(|e| Error::internal("columns do not fit the table").caused_by(e))
+    }
+}
+
+/// A column with a type of [`stored_type`]. A time without a zone is one of UTC: its numbers stay, where a cast would look each of them up in the calendar.
+fn to_stored(array: &ArrayRef, of: &DataType) -> Result<ArrayRef, ArrowError> {
+    match (array.data_type(), of) {
+        (DataType::Timestamp(_, None), DataType::Timestamp(unit, Some(_))) => {
+            let plain = arrow_cast::cast(array, &DataType::Timestamp(*unit, None))?;
+            Ok(make_array(plain.to_data().into_builder().data_type(of.clone()).build()?))
+        }
+        _ => arrow_cast::cast(array, of),
     }
 }
 

@@ -21,7 +21,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Encoded rows in memory, all files together; past it they go to disk as row groups.
+/// Encoded rows in memory if nothing is said, all files together; past it they go to disk as row groups.
 const BUFFERED_BYTES_MAX: usize = 256 << 20;
 /// Files open at once; past it all of them are finished, and later rows of these partitions get files of their own.
 const OPEN_MAX: usize = 128;
@@ -34,6 +34,7 @@ pub struct Files {
     /// What no other writer's files start with.
     prefix: String,
     created: u64,
+    buffered_max: usize,
     open: HashMap<Partition, DataFile>,
     finished: Vec<Add>,
     /// Made since the last call of [`Files::finish`].
@@ -88,12 +89,19 @@ impl Files {
             schema,
             prefix,
             created: 0,
+            buffered_max: BUFFERED_BYTES_MAX,
             open: HashMap::new(),
             finished: Vec::new(),
             uncommitted: Vec::new(),
             unsynced: Vec::new(),
             folders: BTreeSet::new(),
         }
+    }
+
+    /// With less in memory: smaller row groups.
+    pub fn within(mut self, bytes: usize) -> Files {
+        self.buffered_max = bytes.min(BUFFERED_BYTES_MAX);
+        self
     }
 
     pub fn write(&mut self, rows: &RecordBatch) -> Result<()> {
@@ -109,7 +117,7 @@ impl Files {
             file.writer.write(&rows).map_err(|e| failed(e, &file.path))?;
         }
         let buffered: usize = self.open.values().map(|file| file.writer.memory_size()).sum();
-        if buffered > BUFFERED_BYTES_MAX {
+        if buffered > self.buffered_max {
             for file in self.open.values_mut() {
                 file.writer.flush().map_err(|e| failed(e, &file.path))?;
             }

@@ -1,7 +1,8 @@
 //! Deals rows out to partitions, and names the partitions' folders.
 
 use super::columns::Columns;
-use arrow_array::{Array, RecordBatch, StringArray, UInt32Array, cast::AsArray};
+use arrow_array::{Array, ArrayRef, RecordBatch, UInt32Array, cast::AsArray};
+use arrow_row::{RowConverter, SortField};
 use arrow_schema::{ArrowError, DataType};
 use ouzel_core::{Error, Result};
 use std::collections::HashMap;
@@ -14,38 +15,51 @@ pub type Partition = Vec<Option<String>>;
 pub fn split(rows: &RecordBatch, columns: &Columns) -> Result<Vec<(Partition, RecordBatch)>> {
     let bad = |e: ArrowError| Error::internal("splitting rows into partitions").caused_by(e);
     let stored = rows.project(&columns.stored).map_err(bad)?;
-    let keys = columns.partitions.iter().map(|&i| arrow_cast::cast(rows.column(i), &DataType::Utf8));
-    let keys =
-        keys.map(|key| key.map(|key| key.as_string::<i32>().clone())).collect::<Result<Vec<StringArray>, _>>().map_err(bad)?;
-    let value = |row: usize| {
-        keys.iter()
-            .map(|key| (!key.is_null(row) && !key.value(row).is_empty()).then(|| key.value(row).to_string()))
-            .collect::<Partition>()
-    };
-
-    let same = |a: usize, b: usize| {
-        keys.iter().all(|key| key.is_null(a) == key.is_null(b) && (key.is_null(a) || key.value(a) == key.value(b)))
-    };
-    let Some(change) = (1..rows.num_rows()).find(|&row| !same(row, 0)) else {
-        return Ok(vec![(value(0), stored)]);
-    };
-    let mut found: HashMap<Partition, usize> = HashMap::from([(value(0), 0)]);
-    let mut dealt: Vec<Vec<u32>> = vec![(0..change as u32).collect()];
-    let mut current = 0;
-    for row in change..rows.num_rows() {
-        if !same(row, row - 1) {
-            current = *found.entry(value(row)).or_insert(dealt.len());
-            if current == dealt.len() {
+    let keys: Vec<ArrayRef> = columns.partitions.iter().map(|&i| rows.column(i).clone()).collect();
+    if keys.is_empty() || rows.num_rows() == 0 {
+        return Ok(vec![(Vec::new(), stored)].into_iter().filter(|_| keys.is_empty()).collect());
+    }
+    let fields = keys.iter().map(|key| SortField::new(key.data_type().clone())).collect();
+    let encoded = RowConverter::new(fields).and_then(|converter| converter.convert_columns(&keys)).map_err(bad)?;
+    let mut found: HashMap<&[u8], usize> = HashMap::new();
+    let mut dealt: Vec<Vec<u32>> = Vec::new();
+    let mut before: (&[u8], usize) = (&[], 0);
+    for row in 0..encoded.num_rows() {
+        let key = encoded.row(row).data();
+        if row == 0 || key != before.0 {
+            before = (key, *found.entry(key).or_insert(dealt.len()));
+            if before.1 == dealt.len() {
                 dealt.push(Vec::new());
             }
         }
-        dealt[current].push(row as u32);
+        dealt[before.1].push(row as u32);
     }
-    let mut parts = found.into_iter().collect::<Vec<_>>();
-    parts.sort_by_key(|(_, position)| *position);
-    let take = |(partition, position): (Partition, usize)| {
-        let indices = UInt32Array::from(std::mem::take(&mut dealt[position]));
-        Ok((partition, arrow_select::take::take_record_batch(&stored, &indices)?))
+    // A value is written out once for each partition. Null and the empty text are one.
+    let value = |row: u32| -> Result<Partition, ArrowError> {
+        let text = |key: &ArrayRef| {
+            let text = arrow_cast::cast(&key.slice(row as usize, 1), &DataType::Utf8)?;
+            let text = text.as_string::<i32>();
+            Ok((text.is_valid(0) && !text.value(0).is_empty()).then(|| text.value(0).to_string()))
+        };
+        keys.iter().map(text).collect()
+    };
+    let mut parts: Vec<(Partition, Vec<u32>)> = Vec::with_capacity(dealt.len());
+    for rows in dealt {
+        let partition = value(rows[0]).map_err(bad)?;
+        match parts.iter_mut().find(|(known, _)| partition.contains(&None) && *known == partition) {
+            Some((_, known)) => known.extend(rows),
+            None => parts.push((partition, rows)),
+        }
+    }
+    if let [(_, only)] = parts.as_mut_slice()
+        && only.len() == rows.num_rows()
+    {
+        let (partition, _) = parts.remove(0);
+        return Ok(vec![(partition, stored)]);
+    }
+    let take = |(partition, mut rows): (Partition, Vec<u32>)| {
+        rows.sort_unstable();
+        Ok((partition, arrow_select::take::take_record_batch(&stored, &UInt32Array::from(rows))?))
     };
     parts.into_iter().map(take).collect::<Result<_, ArrowError>>().map_err(bad)
 }

@@ -6,16 +6,20 @@ use super::validate::load;
 use super::{Exit, Format};
 use anstyle::AnsiColor;
 use ouzel_core::Result;
+use ouzel_core::clock::Stopwatch;
 use ouzel_engine::Project;
 use ouzel_engine::jobs::{self, Checked, Job, Lake, Landing, Outcome, Planned, RunKind};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
+use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
 
 #[derive(Debug, clap::Args)]
 pub struct PlanArgs {
-    /// Jobs; all if none is named.
+    /// Jobs: `NAME`, `+NAME` with what it is made of, `NAME+` with what is made of it, `tag:TAG`; all if none is named.
     names: Vec<String>,
     /// As of a run with it.
     #[arg(long)]
@@ -24,7 +28,7 @@ pub struct PlanArgs {
 
 #[derive(Debug, clap::Args)]
 pub struct AuditArgs {
-    /// Jobs; all if none is named.
+    /// Jobs: `NAME`, `+NAME` with what it is made of, `NAME+` with what is made of it, `tag:TAG`; all if none is named.
     names: Vec<String>,
     /// Commits of each, the latest first.
     #[arg(long, default_value_t = 20)]
@@ -33,8 +37,38 @@ pub struct AuditArgs {
 
 #[derive(Debug, clap::Args)]
 pub struct VerifyArgs {
-    /// Jobs; all if none is named.
+    /// Jobs: `NAME`, `+NAME` with what it is made of, `NAME+` with what is made of it, `tag:TAG`; all if none is named.
     names: Vec<String>,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct LsArgs {
+    /// Jobs: `NAME`, `+NAME`, `NAME+`, `tag:TAG`, `owner:NAME`; all if none is named.
+    names: Vec<String>,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct PauseArgs {
+    /// The job's table.
+    target: String,
+    /// Why: told by every run until `ouzel resume`.
+    #[arg(long)]
+    reason: String,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct BackfillArgs {
+    /// The job's table.
+    target: String,
+    /// The first value of the first column of `partition_by`, as `2026-11-01`.
+    #[arg(long)]
+    from: String,
+    /// The last one.
+    #[arg(long)]
+    to: String,
+    /// Tell only what would be done.
+    #[arg(long)]
+    plan: bool,
 }
 
 #[derive(Debug, clap::Args)]
@@ -56,12 +90,10 @@ fn folder(lake: &Path) -> PathBuf {
 }
 
 fn select<'p>(project: &'p Project, names: &[String]) -> std::result::Result<Vec<&'p Job>, Exit> {
-    let known = || project.jobs.iter().map(|job| job.target.as_str()).collect::<Vec<_>>().join(", ");
-    if let Some(name) = names.iter().find(|name| project.jobs.iter().all(|job| job.target != **name)) {
-        eprintln!("error: there is no job `{name}`; known are {}", known());
-        return Err(Exit::Usage);
-    }
-    Ok(project.jobs.iter().filter(|job| names.is_empty() || names.contains(&job.target)).collect())
+    jobs::select(&project.jobs, names).map_err(|message| {
+        eprintln!("error: {message}");
+        Exit::Usage
+    })
 }
 
 /// What a command tells of a job: for machines, for people, and how it ended.
@@ -79,7 +111,7 @@ fn each(root: &Path, names: &[String], format: Format, about: &dyn Fn(&Lake<'_>,
     };
     let place = project.place();
     let state = folder(&place.lake);
-    let lake = Lake { lake: &place.lake, state: &state, threads: threads(), memory: project.job_memory };
+    let lake = Lake { lake: &place.lake, state: &state, threads: threads(), memory: project.job_memory, made: AtomicU64::new(0) };
     let (mut all, mut exit) = (Map::new(), Exit::Ok);
     for job in jobs {
         match about(&lake, job) {
@@ -161,6 +193,52 @@ pub fn verify(root: &Path, args: &VerifyArgs, format: Format) -> Exit {
     })
 }
 
+pub fn ls(root: &Path, args: &LsArgs, format: Format) -> Exit {
+    each(root, &args.names, format, &|lake, job| {
+        let paused = jobs::paused(lake, &job.target)?;
+        let last = jobs::audit(lake.lake, &job.target, 1)?.into_iter().next();
+        let files = job.source.iter().map(|source| format!("files of {}", source.name));
+        let reads = files.chain(job.reads.iter().cloned()).collect::<Vec<_>>().join(", ");
+        let version = last.as_ref().map_or("has not run".to_string(), |last| format!("version {}", last.version));
+        let state = if paused.is_some() { paint("paused", AnsiColor::Yellow, output_has_colour()) } else { version };
+        let about = job
+            .config
+            .description
+            .iter()
+            .chain(&job.config.owner)
+            .cloned()
+            .chain(job.config.tags.iter().map(|tag| format!("#{tag}")));
+        let about = about.collect::<Vec<_>>().join("  ");
+        let value = json!({
+            "file": job.file, "reads": job.reads, "source": job.source.as_ref().map(|source| &source.name), "tags": job.config.tags,
+            "owner": job.config.owner, "description": job.config.description, "version": last.map(|last| last.version), "paused": paused,
+        });
+        Ok((value, format!("{:<24} {state:<14} from {reads:<30} {about}\n", job.target), Exit::Ok))
+    })
+}
+
+pub fn pause(root: &Path, args: &PauseArgs, format: Format) -> Exit {
+    each(root, std::slice::from_ref(&args.target), format, &|lake, job| {
+        jobs::hold(lake, job, &args.reason)?;
+        Ok((json!({ "paused": true }), format!("{}: runs pass it over until `ouzel resume`\n", job.target), Exit::Ok))
+    })
+}
+
+pub fn backfill(root: &Path, args: &BackfillArgs, format: Format) -> Exit {
+    each(root, std::slice::from_ref(&args.target), format, &|lake, job| {
+        if args.plan {
+            let planned = jobs::plan_again(lake, job, &args.from, &args.to)?;
+            return Ok((json!(planned), planned_text(&planned, output_has_colour()), Exit::Ok));
+        }
+        if jobs::paused(lake, &job.target)?.is_some() {
+            return Ok((json!({ "paused": true }), format!("{}: paused: `ouzel resume`\n", job.target), Exit::Paused));
+        }
+        let outcome = jobs::run_again(lake, job, &args.from, &args.to)?;
+        let exit = if outcome.blocked { Exit::Paused } else { Exit::Ok };
+        Ok((json!(outcome), outcome_text(&outcome, output_has_colour()), exit))
+    })
+}
+
 pub fn resume(root: &Path, args: &ResumeArgs, format: Format) -> Exit {
     each(root, std::slice::from_ref(&args.target), format, &|lake, job| {
         let was = jobs::resume(lake, &job.target, &args.reason)?;
@@ -170,19 +248,17 @@ pub fn resume(root: &Path, args: &ResumeArgs, format: Format) -> Exit {
 }
 
 /// Runs jobs, each behind those whose tables it reads. What reads a table that a check has stopped is held.
-pub fn run(
-    project: &Project,
-    wanted: &dyn Fn(&str) -> bool,
-    full: bool,
-    format: Format,
-    outcomes: &mut Map<String, Value>,
-) -> Exit {
+pub fn run(project: &Project, names: &[String], full: bool, format: Format, outcomes: &mut Map<String, Value>) -> Exit {
     let place = project.place();
     let state = folder(&place.lake);
-    let lake = Lake { lake: &place.lake, state: &state, threads: threads(), memory: project.job_memory };
+    let lake = Lake { lake: &place.lake, state: &state, threads: threads(), memory: project.job_memory, made: AtomicU64::new(0) };
     let mut held: BTreeSet<String> = BTreeSet::new();
     let mut exit = Exit::Ok;
-    for job in project.jobs.iter().filter(|job| wanted(&job.target)) {
+    let selected = match select(project, names) {
+        Ok(selected) => selected,
+        Err(exit) => return exit,
+    };
+    for job in selected {
         if let Some(table) = job.reads.iter().find(|table| held.contains(*table)) {
             eprintln!(
                 "{}: held: `{table}`, which it reads, is paused",
@@ -193,13 +269,13 @@ pub fn run(
         }
         let done = jobs::paused(&lake, &job.target).and_then(|paused| match paused {
             Some(_) => Ok(None),
-            None => jobs::run(&lake, job, full).map(Some),
+            None => watched(&job.target, &lake.made, || jobs::run(&lake, job, full)).map(Some),
         });
         match done {
             Err(e) => return told(&e),
             Ok(None) => {
                 eprintln!(
-                    "{}: paused: a check has stopped it; the old data are there. `ouzel resume {} --reason ..` lets it go on",
+                    "{}: paused: a check, or somebody, has stopped it; the old data are there. `ouzel resume {} --reason ..` lets it go on",
                     paint(&job.target, AnsiColor::Yellow, errors_have_colour()),
                     job.target
                 );
@@ -225,6 +301,34 @@ pub fn run(
         }
     }
     exit
+}
+
+/// Tells on a terminal, from two seconds on, how far a job is.
+fn watched<T>(name: &str, made: &AtomicU64, work: impl FnOnce() -> T) -> T {
+    made.store(0, Relaxed);
+    if !std::io::stderr().is_terminal() {
+        return work();
+    }
+    let (watch, done) = (Stopwatch::start(), AtomicBool::new(false));
+    std::thread::scope(|scope| {
+        let line = scope.spawn(|| {
+            while !done.load(Relaxed) {
+                std::thread::park_timeout(Duration::from_millis(200));
+                if watch.seconds() > 2.0 {
+                    let rows = match made.load(Relaxed) {
+                        0 => String::new(),
+                        rows => format!("{} rows, ", count(rows)),
+                    };
+                    eprint!("\r\x1b[K{name}: {rows}{:.0} s", watch.seconds());
+                }
+            }
+            eprint!("\r\x1b[K");
+        });
+        let result = work();
+        done.store(true, Relaxed);
+        line.thread().unpark();
+        result
+    })
 }
 
 fn planned_text(planned: &Planned, colour: bool) -> String {

@@ -64,7 +64,13 @@ enum Command {
     Audit(jobs::AuditArgs),
     /// Compare a job's table with what the job makes of its sources now: rows that are missing, rows that are too many.
     Verify(jobs::VerifyArgs),
-    /// Let a job go on whose check has stopped it.
+    /// The jobs: what each is made of, its owner, its last version.
+    Ls(jobs::LsArgs),
+    /// Make partitions of a job's table anew, from one value to another.
+    Backfill(jobs::BackfillArgs),
+    /// Stop a job until somebody lets it go on.
+    Pause(jobs::PauseArgs),
+    /// Let a job go on that a check, or somebody, has stopped.
     Resume(jobs::ResumeArgs),
     /// How far each pipeline is, what waits in its stream, and who runs it.
     Status(status::Args),
@@ -111,6 +117,9 @@ pub fn main() -> ExitCode {
         Command::Plan(args) => jobs::plan(&cli.project, args, cli.format),
         Command::Audit(args) => jobs::audit(&cli.project, args, cli.format),
         Command::Verify(args) => jobs::verify(&cli.project, args, cli.format),
+        Command::Ls(args) => jobs::ls(&cli.project, args, cli.format),
+        Command::Backfill(args) => jobs::backfill(&cli.project, args, cli.format),
+        Command::Pause(args) => jobs::pause(&cli.project, args, cli.format),
         Command::Resume(args) => jobs::resume(&cli.project, args, cli.format),
         Command::Status(args) => status::run(&cli.project, args, cli.format),
         Command::Graph(args) => graph::run(&cli.project, args, cli.format),

@@ -8,6 +8,7 @@ use super::{jobs, metrics};
 use anstyle::AnsiColor;
 use ouzel_core::Result;
 use ouzel_engine::graph::joined;
+use ouzel_engine::jobs::is_selector;
 use ouzel_engine::{Control, Ended, Options, Pipeline, PipelineSummary, Project, RebuildFrom, run_joined};
 use serde_json::{Map, json};
 use std::path::Path;
@@ -15,7 +16,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Pipelines and jobs to run; all if none is named: the pipelines, then the jobs that are out of date.
+    /// Pipelines and jobs to run; all if none is named: the pipelines, then the jobs that are out of date. Jobs also as `+NAME`, `NAME+`, `tag:TAG`.
     names: Vec<String>,
     /// Threads that work on events; the default is the number of cores.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
@@ -101,7 +102,7 @@ pub fn run(root: &Path, args: &Args, format: Format) -> Exit {
     }
     let (mut summaries, mut outcomes) = (Map::new(), Map::new());
     let (jobs, names): (Vec<String>, Vec<String>) =
-        args.names.iter().cloned().partition(|name| project.jobs.iter().any(|job| job.target == *name));
+        args.names.iter().cloned().partition(|name| is_selector(name) || project.jobs.iter().any(|job| job.target == *name));
     let selected = match names.is_empty() && !jobs.is_empty() {
         true => Ok(Vec::new()),
         false => project.select(&names),
@@ -117,8 +118,7 @@ pub fn run(root: &Path, args: &Args, format: Format) -> Exit {
     };
     // Without names: the jobs that are out of date follow.
     if exit == Exit::Ok && (args.names.is_empty() || !jobs.is_empty()) {
-        let wanted = |name: &str| jobs.is_empty() || jobs.iter().any(|job| job == name);
-        exit = jobs::run(&project, &wanted, args.full_refresh, format, &mut outcomes);
+        exit = jobs::run(&project, &jobs, args.full_refresh, format, &mut outcomes);
     }
     if format == Format::Json {
         let mut all = json!({ "pipelines": summaries });

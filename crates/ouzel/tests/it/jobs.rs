@@ -185,6 +185,95 @@ fn a_check_that_fails_keeps_the_old_data_and_pauses() {
     assert!(resumed.contains("as agreed") && resumed.contains("range bytes"), "{resumed}");
 }
 
+/// By what a run has, beside those before it, and by how old it is.
+#[test]
+fn odd_numbers_of_rows_and_old_ones_stop_a_run() {
+    let folder = project();
+    let root = folder.path();
+    let checks = "---\npartition_by: [day, country]\nchecks:\n  - row_count: { max: 5000, around: 80% }\n  - freshness: { column: day, within: 100000d, severity: warn }\n";
+    write(root, "jobs/daily.sql", &DAILY.replace("---\npartition_by: [day, country]\nchecks:\n", checks));
+    write(root, "in-00.ndjson", &rows(1, 800, 0..10));
+    assert_eq!(call(root, &["run", "web", "daily"], &[]).0, Some(0));
+    for i in 1..5 {
+        write(root, &format!("in-{i:02}.ndjson"), &rows(i + 1, 4, 0..3));
+        let (code, told, err) = call(root, &["run", "web", "daily"], &[]);
+        assert_eq!((code, &told["jobs"]["daily"]["checks"][1]["ok"]), (Some(0), &true.into()), "{told} {err}");
+    }
+    // Ten times as many partitions as ever.
+    write(root, "in-05.ndjson", &rows(9, 900, 10..28));
+    let (code, told, _) = call(root, &["run", "web", "daily"], &[]);
+    let check = &told["jobs"]["daily"]["checks"][0];
+    assert_eq!((code, &check["name"], &check["ok"]), (Some(8), &"row_count".into(), &false.into()), "{told}");
+    assert!(check["rows"][0]["median"].as_u64() < check["rows"][0]["rows"].as_u64(), "{check}");
+    write(root, "jobs/daily.sql", &DAILY.replace("checks:\n", "checks:\n  - freshness: { column: day, within: 1s }\n"));
+    let resumed = call(root, &["resume", "daily", "--reason", "more came"], &[]);
+    assert_eq!(resumed.0, Some(0));
+    let (code, told, _) = call(root, &["run", "daily"], &[]);
+    assert_eq!((code, &told["jobs"]["daily"]["checks"][0]["name"]), (Some(8), &"freshness day".into()), "{told}");
+}
+
+#[test]
+fn jobs_are_named_by_what_they_are_made_of_and_held_by_hand() {
+    let folder = project();
+    let root = folder.path();
+    write(root, "jobs/b_totals.sql", &TOTALS.replace("target: totals", "target: totals\ntags: [report]"));
+    write(root, "in-00.ndjson", &rows(1, 300, 0..3));
+    assert_eq!(call(root, &["run", "web"], &[]).0, Some(0));
+    let ran = |words: &[&str]| {
+        let (code, told, err) = call(root, &[&["plan"], words].concat(), &[]);
+        let names = told["jobs"].as_object().map(|jobs| jobs.keys().cloned().collect::<Vec<_>>());
+        (code, names.unwrap_or_default().join(" "), err)
+    };
+    for (words, jobs) in [
+        (&["+totals"][..], "daily totals"),
+        (&["daily+"], "daily totals"),
+        (&["tag:report"], "totals"),
+        (&["+tag:report", "hourly"], "hourly daily totals"),
+        (&["daily+,tag:report"], "totals"),
+        (&["owner:data@example.org"], "daily"),
+    ] {
+        assert_eq!(ran(words).1, jobs, "{words:?}");
+    }
+    assert!(ran(&["tag:raport"]).0 == Some(2) && ran(&["tag:raport"]).2.contains("there is no job `tag:raport`"));
+    assert_eq!(call(root, &["run", "+totals"], &[]).1["jobs"].as_object().map(serde_json::Map::len), Some(2));
+    // Held by hand, with the reason.
+    assert_eq!(call(root, &["pause", "daily", "--reason", "we move it"], &[]).0, Some(0));
+    let (_, told, _) = call(root, &["ls"], &[]);
+    assert_eq!(
+        (&told["jobs"]["daily"]["paused"]["reason"], &told["jobs"]["totals"]["tags"][0]),
+        (&"we move it".into(), &"report".into())
+    );
+    assert_eq!(call(root, &["run"], &[]).0, Some(8));
+    assert_eq!(call(root, &["resume", "daily", "--reason", "moved"], &[]).0, Some(0));
+    assert_eq!(call(root, &["run"], &[]).0, Some(0));
+}
+
+/// A range of partitions is made anew from what the last run saw; what is not in the source any more goes.
+#[test]
+fn a_range_is_made_anew() {
+    let folder = project();
+    let root = folder.path();
+    write(root, "in-00.ndjson", &rows(1, 600, 0..10));
+    assert_eq!(call(root, &["run"], &[]).0, Some(0));
+    let range = ["backfill", "daily", "--from", "2026-11-03", "--to", "2026-11-05"];
+    let (code, planned, _) = call(root, &[&range[..], &["--plan"]].concat(), &[]);
+    let partitions = planned["jobs"]["daily"]["partitions"].as_array().map_or(0, Vec::len);
+    assert_eq!((code, partitions), (Some(0), 12));
+    // Only what the last run saw: what came since waits for the next.
+    write(root, "in-01.ndjson", &rows(2, 60, 0..10));
+    assert_eq!(call(root, &["run", "web"], &[]).0, Some(0));
+    let (code, told, err) = call(root, &range, &[]);
+    assert_eq!((code, &told["jobs"]["daily"]["files_removed"]), (Some(0), &12.into()), "{err}");
+    verified_one(root, "daily");
+    let (_, told, _) = call(root, &["run", "daily"], &[]);
+    assert_eq!(told["jobs"]["daily"]["kind"], "incremental");
+    verified_one(root, "daily");
+    let (code, _, err) = call(root, &["backfill", "daily", "--from", "soon", "--to", "later"], &[]);
+    assert!(code == Some(3) || code == Some(1), "{code:?} {err}");
+    let (code, _, err) = call(root, &["backfill", "totals", "--from", "a", "--to", "b"], &[]);
+    assert!(code == Some(3) && err.contains("only partitions can be made anew"), "{code:?} {err}");
+}
+
 #[test]
 fn a_damaged_source_makes_no_table() {
     let folder = project();

@@ -18,11 +18,16 @@ const DAILY: &str = "---\npartition_by: day\n---\nselect day, customer, count(*)
        min(t) as first, max(session) as last, percentile_cont(amount, 0.95) as p95, percentile_cont(0.5) within group (order by amount desc) as median
 from {{ ref('clean') }} group by 1, 2\n";
 
+/// As values of a partition null and the empty text are one.
+const KINDS: &str = "---\npartition_by: kind\n---\nselect case when amount > 500 then null else kind end as kind, customer, count(*) as total, count(distinct session) as sessions
+from {{ ref('clean') }} group by 1, 2\n";
+
 fn project() -> tempfile::TempDir {
     let folder = tempfile::tempdir().expect("a folder");
     write(folder.path(), "ouzel.yaml", PROJECT);
     write(folder.path(), "jobs/clean.sql", CLEAN);
     write(folder.path(), "jobs/daily.sql", DAILY);
+    write(folder.path(), "jobs/kinds.sql", KINDS);
     std::fs::create_dir_all(folder.path().join("in/a")).expect("made");
     folder
 }
@@ -152,6 +157,12 @@ fn what_is_new_is_added_to_what_is_there() {
         if i == 12 {
             std::fs::remove_dir_all(root.join("lake/daily/_ouzel")).expect("removed");
             std::fs::remove_dir_all(root.join("lake/clean/_ouzel")).expect("removed");
+        }
+        if i == 9 {
+            // The same rows: what is remembered of them stays.
+            let range = ["backfill", "daily", "--from", "2025-01-01", "--to", "2027-01-01"];
+            assert_eq!(call(root, &range, &[]).0, Some(0));
+            verified(root);
         }
         if i == 15 {
             assert_eq!(call(root, &["run", "daily", "--full-refresh"], &[]).0, Some(0));

@@ -1,13 +1,14 @@
 //! Numbers by group, of which the one at a given place among the sorted ones is wanted: sorted runs on disk, and a search among them that reads a few
 //! pages, whatever their size (selection in a union of sorted arrays; Frederickson and Johnson, 1982).
 
-use crate::jobs::keys::{GROWTH, damaged, free};
+use crate::jobs::keys::{AsItIs, GROWTH, GROWTH_IN_BULK, damaged, free};
 use crate::query::percentile::{between, place};
 use crc32c::crc32c;
 use ouzel_core::Result;
 use ouzel_core::error::ResultExt;
 use std::collections::{BTreeMap, HashMap};
-use std::fs::File;
+use std::fs::{self, File};
+use std::hash::BuildHasherDefault;
 use std::io::{BufWriter, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
@@ -25,7 +26,7 @@ pub struct ValueSet {
     folder: PathBuf,
     runs: Vec<Run>,
     uncommitted: Vec<Run>,
-    recent: HashMap<u128, Vec<u64>>,
+    recent: HashMap<u128, Vec<u64>, BuildHasherDefault<AsItIs>>,
     count: usize,
     recent_max: usize,
 }
@@ -36,7 +37,7 @@ impl ValueSet {
         let runs = runs.iter().map(|name| Run::open(&folder.join(name))).collect::<Result<_>>()?;
         let recent_max = (memory_bytes / 16).max(1024);
         let folder = folder.to_path_buf();
-        Ok(ValueSet { folder, runs, uncommitted: Vec::new(), recent: HashMap::new(), count: 0, recent_max })
+        Ok(ValueSet { folder, runs, uncommitted: Vec::new(), recent: HashMap::default(), count: 0, recent_max })
     }
 
     pub fn insert(&mut self, group: u128, value: f64) -> Result<()> {
@@ -58,6 +59,9 @@ impl ValueSet {
             writer.end(group);
         }
         self.uncommitted.push(writer.finish()?);
+        let merged = merge_last(&mut self.uncommitted, &self.folder, GROWTH_IN_BULK)?;
+        // Nothing names them.
+        merged.iter().for_each(|run| _ = fs::remove_file(&run.path));
         Ok(())
     }
 
@@ -77,12 +81,7 @@ impl ValueSet {
     pub fn settle(&mut self) -> Result<Vec<String>> {
         self.write_recent()?;
         self.runs.append(&mut self.uncommitted);
-        while let [.., before, last] = self.runs.as_slice()
-            && before.len < GROWTH * last.len
-        {
-            let last: Vec<Run> = self.runs.pop().into_iter().chain(self.runs.pop()).collect();
-            self.runs.push(merge(&last, free(&self.folder))?);
-        }
+        merge_last(&mut self.runs, &self.folder, GROWTH)?;
         let name = |run: &Run| run.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         Ok(self.runs.iter().map(name).collect())
     }
@@ -285,6 +284,19 @@ impl Writer {
         let file = File::open(&path).doing(|| format!("reading `{}`", path.display()))?;
         Ok(Run { path, file, len, groups })
     }
+}
+
+/// Merges the last runs, as long as the one before is less than so many times as large. Gives those that are not needed any more.
+fn merge_last(runs: &mut Vec<Run>, folder: &Path, growth: u64) -> Result<Vec<Run>> {
+    let mut merged = Vec::new();
+    while let [.., before, last] = runs.as_slice()
+        && before.len < growth * last.len
+    {
+        let last: Vec<Run> = runs.pop().into_iter().chain(runs.pop()).collect();
+        runs.push(merge(&last, free(folder))?);
+        merged.extend(last);
+    }
+    Ok(merged)
 }
 
 /// Two runs as one.
