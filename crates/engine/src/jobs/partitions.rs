@@ -43,6 +43,11 @@ pub fn within(queries: &Queries, job: &Job, sql: &str, from: &str, to: &str) -> 
     let first =
         first.ok_or_else(|| Error::config(format!("{}: `partition_by` names a column that the SQL does not give", job.file)))?;
     let value = |text: &str| format!("arrow_cast('{}', '{}')", text.replace('\'', "''"), first.data_type());
+    for text in [from, to] {
+        let wrong =
+            |_| Error::config(format!("`{text}` is no value of `{}`, which is of type {}", first.name(), first.data_type()));
+        queries.all(&format!("select {}", value(text))).map_err(wrong)?;
+    }
     let columns = names.iter().map(|name| quoted(name)).collect::<Vec<_>>().join(", ");
     let mut found = BTreeMap::new();
     for rows in [format!("({sql})"), quoted(&job.target)] {

@@ -252,6 +252,9 @@ fn publish(
         about["files"] = json!(landing.taken());
         about["columns"] = json!(landing.columns());
     }
+    if outcome.added {
+        about["added"] = json!(true);
+    }
     if !job.config.unique_key.0.is_empty() {
         about["duplicates"] = json!(outcome.duplicates);
     }

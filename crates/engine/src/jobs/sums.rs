@@ -6,7 +6,7 @@ use super::{Entry, Job, Lake, audit};
 use crate::fault;
 use ouzel_core::{Kind as ErrorKind, Result};
 use ouzel_lake::Queries;
-use ouzel_lake::jobs::groups::Groups;
+use ouzel_lake::jobs::groups::{Groups, Memory};
 use ouzel_lake::jobs::history;
 use ouzel_lake::jobs::landing::beside;
 use ouzel_lake::jobs::target::{Target, Written};
@@ -38,13 +38,20 @@ pub fn write(
     if planned.kind != Kind::Full && planned.sources.iter().all(|source| source.changes.is_empty()) {
         return Ok(None);
     }
-    let added = match planned.kind {
+    let write = || match planned.kind {
         Kind::Full => from_everything(lake, job, whole, sql, target),
         _ => from_new(lake, job, planned, sql, target),
     };
+    let added = match write() {
+        // What is remembered is damaged: without it, it is made again.
+        Err(e) if e.kind == ErrorKind::Data => {
+            Groups::forget(&folder(lake, job))?;
+            write()
+        }
+        other => other,
+    };
     match added {
         Ok(Some(added)) => Ok(Some(added)),
-        // Where what is remembered is damaged, it is not needed.
         Ok(None) => Groups::forget(&folder(lake, job)).map(|()| None),
         Err(e) if e.kind == ErrorKind::Data => Groups::forget(&folder(lake, job)).map(|()| None),
         Err(e) => Err(e),
@@ -102,24 +109,52 @@ fn from_new(lake: &Lake<'_>, job: &Job, planned: &Planned, sql: &str, target: &T
     if planned.touched.iter().any(|partition| texts.iter().any(|name| partition[name].is_none())) {
         return Ok(None);
     }
-    let memories = additive.memories();
-    let groups = match memories.is_empty() {
-        true => Arc::new(Groups::begin(&folder(lake, job), &job.version, memories, 0)?),
-        false => match Groups::open(&folder(lake, job), &job.version, lake.memory / PART_OF_MEMORY) {
-            Some(groups) if groups.version() == Some(last.version) => Arc::new(groups),
-            // The last run ended before it was written.
-            Some(groups) if before.first().is_some_and(|before| groups.version() == Some(before.version)) => {
-                match caught_up(lake, job, planned, sql, last, Arc::new(groups))? {
-                    Some(groups) => groups,
-                    None => return Ok(None),
-                }
-            }
-            _ => return Ok(None),
-        },
-    };
+    let Some(groups) = remembered(lake, job, planned, sql, additive.memories(), last, before.first())? else { return Ok(None) };
     let replaced = target.replaced(Some(&planned.touched))?;
     queries.give(OLD, target.files(replaced.removed().to_vec(), queries.damage())?);
     add(lake, &queries, &additive, groups, Some(OLD), target).map(Some)
+}
+
+/// What is remembered as of the last commit.
+fn remembered(
+    lake: &Lake<'_>,
+    job: &Job,
+    planned: &Planned,
+    sql: &str,
+    memories: Vec<Memory>,
+    last: &Entry,
+    before: Option<&Entry>,
+) -> Result<Option<Arc<Groups>>> {
+    let (folder, bytes) = (folder(lake, job), lake.memory / PART_OF_MEMORY);
+    if memories.is_empty() {
+        return Groups::begin(&folder, &job.version, memories, bytes).map(|groups| Some(Arc::new(groups)));
+    }
+    match Groups::open(&folder, &job.version, bytes).map(Arc::new) {
+        Some(groups) if groups.version() == Some(last.version) => Ok(Some(groups)),
+        // The last run ended before it was written.
+        Some(groups) if before.is_some_and(|before| groups.version() == Some(before.version)) => {
+            caught_up(lake, job, planned, sql, last, groups)
+        }
+        // It was there, and is lost: where rows are only added it is worth its while to read everything once.
+        _ if last.job["kind"] == "full" || last.job["added"] == true => {
+            Groups::forget(&folder)?;
+            let groups = Arc::new(Groups::begin(&folder, &job.version, memories, bytes)?);
+            let queries = lake.queries()?;
+            for table in &job.reads {
+                let Some(version) = last.job["sources"][table].as_u64() else { return Ok(None) };
+                queries.at_version(table, &lake.lake.join(table), version)?;
+            }
+            for table in &job.reads {
+                if let Some(additive) = queries.additive(sql, table, &job.partition_by())? {
+                    queries.sums(&additive, &groups)?;
+                    sound(&queries)?;
+                    return Ok(Some(groups));
+                }
+            }
+            Ok(None)
+        }
+        _ => Ok(None),
+    }
 }
 
 /// Takes in what a commit has added and is not remembered.

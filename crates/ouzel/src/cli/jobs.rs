@@ -134,12 +134,12 @@ fn each(root: &Path, names: &[String], format: Format, about: &dyn Fn(&Lake<'_>,
 pub fn plan(root: &Path, args: &PlanArgs, format: Format) -> Exit {
     each(root, &args.names, format, &|lake, job| {
         let planned = jobs::plan(lake, job, args.full_refresh)?;
-        let paused = jobs::paused(lake, &job.target)?.is_some();
+        let paused = jobs::paused(lake, &job.target)?;
         let mut text = planned_text(&planned, output_has_colour());
-        if paused {
-            text.push_str("  paused     a check has stopped it: `ouzel resume`\n");
+        if let Some(paused) = &paused {
+            let _ = writeln!(text, "  paused     {}: `ouzel resume`", why_paused(paused));
         }
-        Ok((json!(planned), text, if paused { Exit::Paused } else { Exit::Ok }))
+        Ok((json!(planned), text, if paused.is_some() { Exit::Paused } else { Exit::Ok }))
     })
 }
 
@@ -268,21 +268,21 @@ pub fn run(project: &Project, names: &[String], full: bool, format: Format, outc
             continue;
         }
         let done = jobs::paused(&lake, &job.target).and_then(|paused| match paused {
-            Some(_) => Ok(None),
-            None => watched(&job.target, &lake.made, || jobs::run(&lake, job, full)).map(Some),
+            Some(paused) => Ok(Err(why_paused(&paused))),
+            None => watched(&job.target, &lake.made, || jobs::run(&lake, job, full)).map(Ok),
         });
         match done {
             Err(e) => return told(&e),
-            Ok(None) => {
+            Ok(Err(why)) => {
                 eprintln!(
-                    "{}: paused: a check, or somebody, has stopped it; the old data are there. `ouzel resume {} --reason ..` lets it go on",
+                    "{}: paused: {why}; the old data are there. `ouzel resume {} --reason ..` lets it go on",
                     paint(&job.target, AnsiColor::Yellow, errors_have_colour()),
                     job.target
                 );
                 held.insert(job.target.clone());
                 exit = Exit::Paused;
             }
-            Ok(Some(outcome)) => {
+            Ok(Ok(outcome)) => {
                 if format == Format::Text {
                     eprint!("{}", outcome_text(&outcome, errors_have_colour()));
                 }
@@ -301,6 +301,15 @@ pub fn run(project: &Project, names: &[String], full: bool, format: Format, outc
         }
     }
     exit
+}
+
+/// What has stopped a table.
+fn why_paused(paused: &Value) -> String {
+    if let Some(reason) = paused["reason"].as_str() {
+        return format!("held by hand ({reason})");
+    }
+    let names = paused["checks"].as_array().into_iter().flatten().filter_map(|check| check["name"].as_str());
+    format!("stopped by the check {}", names.map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", "))
 }
 
 /// Tells on a terminal, from two seconds on, how far a job is.
@@ -395,7 +404,7 @@ fn outcome_text(outcome: &Outcome, colour: bool) -> String {
         let version = outcome.version.map_or("not published".to_string(), |version| format!("version {version}"));
         let _ = writeln!(
             out,
-            "  wrote      {} rows{}{}, in the place of {} files, {version}, {:.1} s",
+            "  wrote      {} rows{}{}, in the place of {} file{}, {version}, {:.1} s",
             count(outcome.rows),
             if outcome.added { ", what is new added to what was there" } else { "" },
             match outcome.duplicates {
@@ -403,6 +412,7 @@ fn outcome_text(outcome: &Outcome, colour: bool) -> String {
                 n => format!(" ({} dropped: their key was there)", count(n)),
             },
             outcome.files_removed,
+            plural(outcome.files_removed as u64),
             outcome.seconds
         );
     }
