@@ -6,4 +6,5 @@ pub mod groups;
 pub mod history;
 pub mod keys;
 pub mod landing;
+mod pages;
 pub mod target;

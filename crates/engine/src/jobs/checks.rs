@@ -31,12 +31,10 @@ pub struct Checked {
 
 /// How a check looks.
 enum Look {
-    /// Whether there is a row.
-    AnyRow,
     /// For the rows of a query.
     Query(String),
-    /// At how many rows there are, beside those of runs before.
-    Count,
+    /// At the run itself: what is wrong with it.
+    Run(Option<Value>),
 }
 
 /// Runs a job's checks. In `queries` the table `__new` has the run's rows, and the target's name stands for the table as it will be. `before`: rows of the latest
@@ -44,11 +42,14 @@ enum Look {
 pub fn check(job: &Job, queries: &Queries, rows: u64, before: &[u64]) -> Result<Vec<Checked>> {
     let mut found = Vec::new();
     for check in job.config.checks.iter().filter_map(|check| check.0.as_ref()) {
-        let (name, look) = look(job, &check.value)?;
+        let (name, look) = look(job, &check.value, rows, before)?;
         let (mut failing, mut kept) = (0, Vec::new());
-        match (look, &check.value) {
-            (Look::AnyRow, _) => failing = u64::from(rows == 0),
-            (Look::Query(sql), _) => {
+        match look {
+            Look::Run(wrong) => {
+                failing = u64::from(wrong.is_some());
+                kept.extend(wrong);
+            }
+            Look::Query(sql) => {
                 for batch in queries.run(&sql).map_err(|e| e.context(format!("the check `{name}`")))? {
                     let batch: RecordBatch = batch?;
                     failing += batch.num_rows() as u64;
@@ -58,12 +59,6 @@ pub fn check(job: &Job, queries: &Queries, rows: u64, before: &[u64]) -> Result<
                     }
                 }
             }
-            (Look::Count, CheckConfig::RowCount(check)) => {
-                if let Some(why) = odd_count(check, rows, before) {
-                    (failing, kept) = (1, vec![why]);
-                }
-            }
-            (Look::Count, _) => {}
         }
         let allowed = check.value.at_most().and_then(Allowed::read).unwrap_or(Allowed::Rows(0));
         let ok = allowed.holds(failing, rows);
@@ -92,11 +87,11 @@ fn odd_count(check: &RowCountCheck, rows: u64, before: &[u64]) -> Option<Value> 
 }
 
 /// A check's name, and how it looks.
-fn look(job: &Job, check: &CheckConfig) -> Result<(String, Look)> {
+fn look(job: &Job, check: &CheckConfig, rows: u64, before: &[u64]) -> Result<(String, Look)> {
     let list = |columns: &[String]| columns.iter().map(|c| quoted(c)).collect::<Vec<_>>();
     let new = quoted(NEW);
     Ok(match check {
-        CheckConfig::NotEmpty(_) => ("not_empty".into(), Look::AnyRow),
+        CheckConfig::NotEmpty(_) => ("not_empty".into(), Look::Run((rows == 0).then(|| json!({ "rows": 0 })))),
         CheckConfig::Unique(c) => {
             let names: Vec<String> = c.columns.0.iter().map(|c| c.value.clone()).collect();
             let by = list(&names).join(", ");
@@ -139,7 +134,7 @@ fn look(job: &Job, check: &CheckConfig) -> Result<(String, Look)> {
             );
             (format!("freshness {}", c.column.value), Look::Query(sql))
         }
-        CheckConfig::RowCount(_) => ("row_count".into(), Look::Count),
+        CheckConfig::RowCount(c) => ("row_count".into(), Look::Run(odd_count(c, rows, before))),
         CheckConfig::Sql(c) => {
             let given = Given { this: &job.target, incremental: false, interval: None };
             let rendered = render(&c.query.value, &given)

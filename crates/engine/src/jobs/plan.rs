@@ -5,7 +5,7 @@ use super::landing::Landing;
 use super::partitions::{shown, touched, within};
 use super::run::{at_versions, rendered};
 use super::template::Given;
-use super::{Files, Job, Lake, audit};
+use super::{Entry, Files, Job, Lake, audit};
 use arrow_array::cast::AsArray;
 use arrow_schema::DataType;
 use ouzel_core::{Error, Kind as ErrorKind, Result};
@@ -80,25 +80,32 @@ impl Planned {
 pub fn plan(lake: &Lake<'_>, job: &Job, full: bool) -> Result<Planned> {
     // Before anything else is looked at: whoever writes to the table meanwhile is noticed.
     let seen = history::latest(&lake.lake.join(&job.target))?;
-    let planned = match &job.source {
-        Some(source) => plan_landing(lake, job, source, full)?,
-        None => plan_tables(lake, job, full)?,
-    };
-    Ok(Planned { seen, ..planned })
-}
-
-/// Of a job that takes files: new ones make a run, whatever else it reads.
-fn plan_landing(lake: &Lake<'_>, job: &Job, source: &Files, full: bool) -> Result<Planned> {
     let last = audit::audit(lake.lake, &job.target, 1)?.into_iter().next();
     let mut sources = Vec::new();
     for table in &job.reads {
         let Some(to) = history::latest(&lake.lake.join(table))? else {
             let why = format!("the table `{table}`, which it reads, is not there yet");
-            return Ok(Planned::new(job, Kind::Nothing, why, Vec::new()));
+            return Ok(Planned { seen, ..Planned::new(job, Kind::Nothing, why, Vec::new()) });
         };
         let from = last.as_ref().and_then(|last| last.job["sources"][table].as_u64());
         sources.push(Source::new(table, from, to));
     }
+    let planned = match &job.source {
+        Some(source) => plan_landing(lake, job, source, full, last, sources)?,
+        None => plan_tables(lake, job, full, last, sources)?,
+    };
+    Ok(Planned { seen, ..planned })
+}
+
+/// Of a job that takes files: new ones make a run, whatever else it reads.
+fn plan_landing(
+    lake: &Lake<'_>,
+    job: &Job,
+    source: &Files,
+    full: bool,
+    last: Option<Entry>,
+    sources: Vec<Source>,
+) -> Result<Planned> {
     let changed = last.as_ref().is_some_and(|last| last.job["definition"] != job.version.as_str());
     let look = |anew| Landing::look(job, &source.name, &source.pattern, &lake.lake.join(&job.target), anew);
     let mut landing = look(full || changed || last.is_none())?;
@@ -109,7 +116,8 @@ fn plan_landing(lake: &Lake<'_>, job: &Job, source: &Files, full: bool) -> Resul
         (_, true) => (Kind::Full, "a full refresh was asked for".to_string()),
         _ if changed && landing.gone > 0 && job.config.load == Load::Incremental => {
             let message = format!(
-                "{}: it says something else than when it last ran, and {} of the files that it took are gone: made anew, the table would lose their rows.                  Set it back, or let them go with `--full-refresh`",
+                "{}: it says something else than when it last ran, and {} of the files that it took are gone: made anew, the table would lose their rows. \
+                 Set it back, or let them go with `--full-refresh`",
                 job.file, landing.gone
             );
             return Err(Error::new(ErrorKind::Changed, message));
@@ -163,17 +171,8 @@ pub fn plan_again(lake: &Lake<'_>, job: &Job, from: &str, to: &str) -> Result<Pl
     Ok(Planned { partitions, touched, seen, ..Planned::new(job, Kind::Incremental, why, sources) })
 }
 
-fn plan_tables(lake: &Lake<'_>, job: &Job, full: bool) -> Result<Planned> {
-    let last = audit::audit(lake.lake, &job.target, 1)?.into_iter().next();
-    let mut sources = Vec::new();
-    for table in &job.reads {
-        let Some(to) = history::latest(&lake.lake.join(table))? else {
-            let why = format!("the table `{table}`, which it reads, is not there yet");
-            return Ok(Planned::new(job, Kind::Nothing, why, Vec::new()));
-        };
-        let from = last.as_ref().and_then(|last| last.job["sources"][table].as_u64());
-        sources.push(Source::new(table, from, to));
-    }
+/// Of a job that follows tables.
+fn plan_tables(lake: &Lake<'_>, job: &Job, full: bool, last: Option<Entry>, mut sources: Vec<Source>) -> Result<Planned> {
     let made_anew = |why: &str, sources| Ok(Planned::new(job, Kind::Full, why, sources));
     let Some(last) = last else { return made_anew("it has not run yet", sources) };
     if full {

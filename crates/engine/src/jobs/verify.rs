@@ -76,14 +76,12 @@ pub fn verify(lake: &Lake<'_>, job: &Job) -> Result<(u64, u64, u64)> {
     let made = made();
     let _ = std::fs::remove_dir_all(&keys);
     let made = made?;
-    let found = show(&queries, &target, &made).and_then(|()| compared(&format!("select {columns} from {}", quoted(MADE))));
+    let found = target.files(made.files(), queries.damage()).and_then(|files| {
+        queries.give(MADE, files);
+        compared(&format!("select {columns} from {}", quoted(MADE)))
+    });
     made.discard();
     found
-}
-
-fn show(queries: &Queries, target: &Target, made: &Written) -> Result<()> {
-    queries.give(MADE, target.files(made.files(), queries.damage())?);
-    Ok(())
 }
 
 /// Bytes that a row's hash takes where it is looked for, at worst.

@@ -11,7 +11,7 @@ use arrow_array::{Array, ArrayRef, BooleanArray};
 use arrow_row::{RowConverter, SortField};
 use ouzel_core::clock::{Clock, WallClock};
 use ouzel_core::error::ResultExt;
-use ouzel_core::{Error, Kind, Result};
+use ouzel_core::{Error, Result};
 use run::{Run, Writer};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -276,11 +276,6 @@ impl Hasher for AsItIs {
     fn write_u128(&mut self, hash: u128) {
         self.0 = hash as u64;
     }
-}
-
-/// What is told of a file that does not hold what was written.
-pub fn damaged(path: &Path) -> Error {
-    Error::new(Kind::Data, format!("`{}` is damaged: remove its folder, it is made anew", path.display()))
 }
 
 #[cfg(test)]

@@ -64,7 +64,7 @@ pub fn list(pattern: &Path) -> Result<(PathBuf, Vec<Arrived>)> {
 pub struct Ledger {
     /// The table's version that it is of.
     version: Option<u64>,
-    /// By name: the files, and how many of the table's commits had taken some before.
+    /// By name.
     pub files: BTreeMap<String, Taken>,
     /// Columns of the files, with their types.
     pub columns: Vec<(String, String)>,

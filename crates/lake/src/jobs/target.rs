@@ -14,6 +14,7 @@ use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::ScopedJoinHandle;
 
 /// Batches that wait for a writer.
 const BATCHES_WAITING: usize = 32;
@@ -94,7 +95,7 @@ impl Target {
     pub fn write(&self, rows: impl Iterator<Item = Result<RecordBatch>>, threads: usize) -> Result<Written> {
         let (sender, receiver) = sync_channel::<RecordBatch>(BATCHES_WAITING);
         let receiver = Arc::new(Mutex::new(receiver));
-        let written = std::thread::scope(|scope| {
+        let (came, parts) = std::thread::scope(|scope| {
             // Ends the writers, however this ends; and the other way round.
             let (sender, receiver) = (sender, receiver);
             let begin = |rows: &Arc<Mutex<Receiver<RecordBatch>>>| {
@@ -103,32 +104,52 @@ impl Target {
             };
             let mut writers = vec![begin(&receiver)];
             let mut receiver = Some(receiver).filter(|_| threads > 1);
-            for batch in rows {
-                let batch = match sender.try_send(batch?) {
-                    Err(TrySendError::Full(batch)) => batch,
-                    // A writer that has ended has failed: it is told below.
-                    Err(TrySendError::Disconnected(_)) => break,
-                    Ok(()) => continue,
-                };
-                if let Some(rows) = receiver.take() {
-                    writers.extend((1..threads).map(|_| begin(&rows)));
+            let mut send = |batch: RecordBatch| match sender.try_send(batch) {
+                Ok(()) => true,
+                Err(TrySendError::Full(batch)) => {
+                    if let Some(rows) = receiver.take() {
+                        writers.extend((1..threads).map(|_| begin(&rows)));
+                    }
+                    sender.send(batch).is_ok()
                 }
-                if sender.send(batch).is_err() {
+                Err(TrySendError::Disconnected(_)) => false,
+            };
+            let mut came = Ok(());
+            for batch in rows {
+                // A writer that has ended has failed: it is told below.
+                let goes_on = batch.map(&mut send).unwrap_or_else(|e| {
+                    came = Err(e);
+                    false
+                });
+                if !goes_on {
                     break;
                 }
             }
-            drop(sender);
-            let parts =
-                writers.into_iter().map(|writer| writer.join().unwrap_or_else(|_| Err(Error::internal("a writer panicked"))));
-            parts.collect::<Result<Vec<_>>>()
-        })?;
+            drop((sender, receiver));
+            let ended =
+                |writer: ScopedJoinHandle<'_, _>| writer.join().unwrap_or_else(|_| Err(Error::internal("a writer panicked")));
+            (came, writers.into_iter().map(ended).collect::<Vec<_>>())
+        });
         let mut all = Written { adds: Vec::new(), paths: Vec::new(), rows: 0 };
-        for (adds, rows) in written {
-            all.paths.extend(adds.iter().map(|add| self.table.root().join(&add.path)));
-            all.adds.extend(adds);
-            all.rows += rows;
+        let mut failed = came;
+        for part in parts {
+            match part {
+                Ok((adds, rows)) => {
+                    all.paths.extend(adds.iter().map(|add: &Add| self.table.root().join(&add.path)));
+                    all.adds.extend(adds);
+                    all.rows += rows;
+                }
+                Err(e) => failed = failed.and(Err(e)),
+            }
         }
-        Ok(all)
+        match failed {
+            Ok(()) => Ok(all),
+            Err(e) => {
+                // Nothing is left of it.
+                all.discard();
+                Err(e)
+            }
+        }
     }
 
     fn write_some(&self, rows: &Mutex<Receiver<RecordBatch>>) -> Result<(Vec<Add>, u64)> {
@@ -145,8 +166,13 @@ impl Target {
             }
         }
         let (adds, sync) = files.finish()?.split();
-        sync()?;
-        Ok((adds, written))
+        match sync() {
+            Ok(()) => Ok((adds, written)),
+            Err(e) => {
+                adds.iter().for_each(|add| _ = std::fs::remove_file(self.table.root().join(&add.path)));
+                Err(e)
+            }
+        }
     }
 
     /// Some of its files, to be read.

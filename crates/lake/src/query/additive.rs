@@ -17,8 +17,9 @@ use datafusion::functions_aggregate::expr_fn::sum;
 use datafusion::logical_expr::expr::AggregateFunctionParams;
 use datafusion::logical_expr::{
     Aggregate, ColumnarValue, Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl,
-    Signature, Volatility, cast, lit, when,
+    Signature, Volatility, cast, when,
 };
+use std::collections::BTreeSet;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
@@ -114,11 +115,14 @@ impl Additive {
         pairs.filter(|(column, _)| which(column)).map(|(_, field)| quoted(field.name())).collect()
     }
 
-    /// The columns of [`Queries::sums`].
+    /// The columns of [`Queries::sums`]: those of the result, and a number without a meaning where values are only kept.
     pub fn schema_of_sums(&self) -> SchemaRef {
         let pairs = self.columns.iter().zip(self.schema.fields());
-        let kept = pairs.filter(|(column, _)| !matches!(column, Column::Percentile { .. }));
-        Arc::new(Schema::new(kept.map(|(_, field)| field.clone()).collect::<Vec<_>>()))
+        let field = |(column, field): (&Column, &FieldRef)| match column {
+            Column::Percentile { .. } => Arc::new(Field::new(field.name(), DataType::Int64, true)),
+            _ => field.clone(),
+        };
+        Arc::new(Schema::new(pairs.map(field).collect::<Vec<_>>()))
     }
 
     fn sums(&self, groups: &Arc<Groups>) -> Result<LogicalPlan> {
@@ -148,25 +152,16 @@ impl Additive {
             };
             let alias = format!("__sum_{at}");
             sums.push(expr.alias(&alias));
-            if !matches!(column, Column::Percentile { .. }) {
-                names.push((datafusion::prelude::col(alias), field.name().clone()));
-            }
+            names.push((datafusion::prelude::col(alias), field.name().clone()));
         }
         let plan = LogicalPlanBuilder::from(self.input.as_ref().clone()).aggregate(grouped, sums)?;
-        // What is only collected is summed up as well, so that it is evaluated; a filter that is always true keeps the sums from being left out.
-        let kept = self.columns.iter().enumerate().filter(|(_, column)| matches!(column, Column::Percentile { .. }));
-        let kept = kept.map(|(at, _)| datafusion::prelude::col(format!("__sum_{at}")).gt_eq(lit(0)));
-        let plan = match kept.reduce(Expr::and) {
-            Some(kept) => plan.filter(kept)?,
-            None => plan,
-        };
-        let schema = plan.schema().clone();
+        let (schema, types) = (plan.schema().clone(), self.schema_of_sums());
         let named = |(expr, name): (Expr, String)| -> Result<Expr> {
             let column = match &expr {
                 Expr::Column(column) => Expr::Column(column.clone()),
                 other => Expr::Column(datafusion::common::Column::from_name(other.schema_name().to_string())),
             };
-            let of = self.schema.field_with_name(&name)?.data_type().clone();
+            let of = types.field_with_name(&name)?.data_type().clone();
             Ok(column.cast_to(&of, &schema)?.alias(name))
         };
         plan.project(names.into_iter().map(named).collect::<Result<Vec<_>>>()?)?.build()
@@ -204,28 +199,26 @@ fn additive(plan: LogicalPlan, table: &str, partition_by: &[String]) -> Result<O
         return Ok(None);
     }
     let mut columns = Vec::new();
+    let mut told = BTreeSet::new();
     let mut memories = 0;
     for expr in &result.expr {
         let bare = expr.clone().unalias_nested().data;
         let Expr::Column(column) = &bare else { return Ok(None) };
         let at = schema.index_of_column(column)?;
         let column = match at.checked_sub(group_expr.len()) {
-            None => Some(Column::Group(group_expr[at].clone())),
+            // Each group column has one place in the result.
+            None => told.insert(at).then(|| Column::Group(group_expr[at].clone())),
             Some(at) => aggregate(&aggr_expr[at], input, &mut memories)?,
         };
         let Some(column) = column else { return Ok(None) };
         columns.push(column);
     }
-    // Every group is told by the result, and has one place in it.
-    let grouped = columns.iter().filter(|column| matches!(column, Column::Group(_))).count();
     let fields = plan.schema().fields();
     let partitions: Vec<usize> =
         partition_by.iter().filter_map(|name| fields.iter().position(|field| field.name() == name)).collect();
     let by_groups = partitions.iter().all(|at| matches!(columns[*at], Column::Group(_)));
-    let mut told: Vec<&Expr> =
-        columns.iter().filter_map(|column| if let Column::Group(expr) = column { Some(expr) } else { None }).collect();
-    told.dedup();
-    if grouped != group_expr.len() || told.len() != grouped || !by_groups || partitions.len() != partition_by.len() {
+    // And each has one: else groups that differ in what is not told would be taken for one.
+    if told.len() != group_expr.len() || !by_groups || partitions.len() != partition_by.len() {
         return Ok(None);
     }
     let floats = |at: &usize| matches!(columns[*at], Column::Group(_)) && fields[*at].data_type().is_floating();

@@ -65,7 +65,7 @@ fn rows(seed: u64, n: u64, days: std::ops::Range<u64>) -> String {
     text
 }
 
-fn call(root: &Path, args: &[&str], env: &[(&str, &str)]) -> (Option<i32>, Value, String) {
+pub fn call(root: &Path, args: &[&str], env: &[(&str, &str)]) -> (Option<i32>, Value, String) {
     let root = root.display().to_string();
     let args: Vec<&str> = args.iter().copied().chain(["-p", &root, "--format", "json"]).collect();
     let (output, out, err) = ouzel(&args, env);
@@ -73,7 +73,7 @@ fn call(root: &Path, args: &[&str], env: &[(&str, &str)]) -> (Option<i32>, Value
     (output.status.code(), told, err)
 }
 
-fn verified(root: &Path) {
+pub fn verified(root: &Path) {
     let (code, told, err) = call(root, &["verify"], &[]);
     assert_eq!(code, Some(0), "{told} {err}");
 }

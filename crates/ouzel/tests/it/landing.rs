@@ -1,9 +1,11 @@
 //! Jobs that take files, keep the first row of each key, and add what is new to what is there: as a user runs them.
 
 use super::commands::write;
+use super::jobs::{call, verified};
 use super::ouzel;
 use arrow_array::{ArrayRef, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
 use parquet::arrow::ArrowWriter;
+use parquet::file::reader::{FileReader, SerializedFileReader};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -22,12 +24,16 @@ from {{ ref('clean') }} group by 1, 2\n";
 const KINDS: &str = "---\npartition_by: kind\n---\nselect case when amount > 500 then null else kind end as kind, customer, count(*) as total, count(distinct session) as sessions
 from {{ ref('clean') }} group by 1, 2\n";
 
+/// A group column twice and another not at all: rows that look the same are of different groups.
+const TWICE: &str = "---\npartition_by: day\n---\nselect day, customer, day as again, count(*) as total from {{ ref('clean') }} group by day, customer, session\n";
+
 fn project() -> tempfile::TempDir {
     let folder = tempfile::tempdir().expect("a folder");
     write(folder.path(), "ouzel.yaml", PROJECT);
     write(folder.path(), "jobs/clean.sql", CLEAN);
     write(folder.path(), "jobs/daily.sql", DAILY);
     write(folder.path(), "jobs/kinds.sql", KINDS);
+    write(folder.path(), "jobs/twice.sql", TWICE);
     std::fs::create_dir_all(folder.path().join("in/a")).expect("made");
     folder
 }
@@ -75,23 +81,24 @@ fn land(root: &Path, name: &str, bytes: &[u8]) -> PathBuf {
     path
 }
 
-fn call(root: &Path, args: &[&str], env: &[(&str, &str)]) -> (Option<i32>, Value, String) {
-    let root = root.display().to_string();
-    let args: Vec<&str> = args.iter().copied().chain(["-p", &root, "--format", "json"]).collect();
-    let (output, out, err) = ouzel(&args, env);
-    let told = out.lines().last().and_then(|line| serde_json::from_str(line).ok()).unwrap_or_default();
-    (output.status.code(), told, err)
-}
-
 fn run(root: &Path) -> Value {
     let (code, told, err) = call(root, &["run"], &[]);
     assert_eq!(code, Some(0), "{told} {err}");
     told["jobs"].clone()
 }
 
-fn verified(root: &Path) {
-    let (code, told, err) = call(root, &["verify"], &[]);
-    assert_eq!(code, Some(0), "{told} {err}");
+/// Rows of all files that lie in a table's folder, whether it names them or not.
+fn on_disk(folder: &Path) -> i64 {
+    let entries = std::fs::read_dir(folder).expect("listed").flatten().map(|entry| entry.path());
+    let rows = |path: PathBuf| match path.is_dir() {
+        true => on_disk(&path),
+        false if path.extension().is_some_and(|end| end == "parquet") => {
+            let file = SerializedFileReader::new(std::fs::File::open(&path).expect("opens")).expect("whole");
+            file.metadata().file_metadata().num_rows()
+        }
+        false => 0,
+    };
+    entries.map(rows).sum()
 }
 
 fn number(root: &Path, sql: &str) -> i64 {
@@ -239,6 +246,8 @@ fn what_cannot_be_taken_is_set_aside_and_the_others_go_on() {
         "{landing}"
     );
     assert!(why("5.parquet").contains("cannot be read"), "{landing}");
+    let named = number(root, "select count(*) from clean");
+    assert_eq!(on_disk(&root.join("lake/clean")), named, "nothing is left of the run that came upon it");
     verified(root);
     // Not looked at again before it has changed; then it is taken.
     assert_eq!(run(root)["clean"]["kind"], "nothing");
@@ -260,7 +269,8 @@ fn what_cannot_be_taken_is_set_aside_and_the_others_go_on() {
     write(root, "jobs/clean.sql", &CLEAN.replace("select *", "select id as other, *"));
     let (code, _, err) = call(root, &["run"], &[]);
     assert!(
-        code == Some(6) && err.contains("1 of the files that it took are gone") && err.contains("--full-refresh"),
+        code == Some(6)
+            && err.contains("1 of the files that it took are gone: made anew, the table would lose their rows. Set it back"),
         "{code:?} {err}"
     );
 }

@@ -1,23 +1,16 @@
 //! Numbers by group, of which the one at a given place among the sorted ones is wanted: sorted runs on disk, and a search among them that reads a few
 //! pages, whatever their size (selection in a union of sorted arrays; Frederickson and Johnson, 1982).
 
-use crate::jobs::keys::{AsItIs, GROWTH, GROWTH_IN_BULK, damaged, free};
+use crate::jobs::keys::{AsItIs, GROWTH, GROWTH_IN_BULK, free};
+use crate::jobs::pages::{CONTENT_BYTES, PageWriter, Pages, damaged, word};
 use crate::query::percentile::{between, place};
-use crc32c::crc32c;
 use ouzel_core::Result;
-use ouzel_core::error::ResultExt;
 use std::collections::{BTreeMap, HashMap};
-use std::fs::{self, File};
+use std::fs;
 use std::hash::BuildHasherDefault;
-use std::io::{BufWriter, Write};
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-const PAGE_BYTES: usize = 4096;
-/// Of 8 bytes; the checksum is behind them.
-const PAGE_VALUES: usize = (PAGE_BYTES - 4) / 8;
-/// Number of groups, number of values, checksum of the groups.
-const TAIL_BYTES: u64 = 20;
+const PAGE_VALUES: usize = CONTENT_BYTES / 8;
 /// A group's hash, and where its values end.
 const GROUP_BYTES: usize = 24;
 
@@ -61,7 +54,7 @@ impl ValueSet {
         self.uncommitted.push(writer.finish()?);
         let merged = merge_last(&mut self.uncommitted, &self.folder, GROWTH_IN_BULK)?;
         // Nothing names them.
-        merged.iter().for_each(|run| _ = fs::remove_file(&run.path));
+        merged.iter().for_each(|run| _ = fs::remove_file(&run.pages.path));
         Ok(())
     }
 
@@ -82,7 +75,7 @@ impl ValueSet {
         self.write_recent()?;
         self.runs.append(&mut self.uncommitted);
         merge_last(&mut self.runs, &self.folder, GROWTH)?;
-        let name = |run: &Run| run.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let name = |run: &Run| run.pages.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         Ok(self.runs.iter().map(name).collect())
     }
 }
@@ -141,7 +134,7 @@ impl Segment<'_> {
             self.page = Some((number, self.run.page(number)?));
         }
         let page = self.page.as_ref().map_or(&[] as &[u64], |(_, values)| values);
-        page.get((at % PAGE_VALUES as u64) as usize).copied().ok_or_else(|| damaged(&self.run.path))
+        page.get((at % PAGE_VALUES as u64) as usize).copied().ok_or_else(|| damaged(&self.run.pages.path))
     }
 
     /// The place behind those that are not greater than a value.
@@ -159,8 +152,7 @@ impl Segment<'_> {
 }
 
 struct Run {
-    path: PathBuf,
-    file: File,
+    pages: Pages,
     len: u64,
     /// By hash: where its values end. They begin where those of the group before end.
     groups: Vec<(u128, u64)>,
@@ -168,84 +160,41 @@ struct Run {
 
 impl Run {
     fn open(path: &Path) -> Result<Run> {
-        let doing = || format!("reading `{}`", path.display());
-        let file = File::open(path).doing(doing)?;
-        let bytes = file.metadata().doing(doing)?.len();
-        if bytes < TAIL_BYTES {
-            return Err(damaged(path));
-        }
-        let mut tail = [0; TAIL_BYTES as usize];
-        file.read_exact_at(&mut tail, bytes - TAIL_BYTES).doing(doing)?;
-        let word = |at: usize| u64::from_le_bytes(tail[at..at + 8].try_into().unwrap_or_default());
-        let (groups, len) = (word(0), word(8));
-        let pages = len.div_ceil(PAGE_VALUES as u64);
-        let groups_bytes = groups.checked_mul(GROUP_BYTES as u64);
-        let expected = groups_bytes.and_then(|groups| pages.checked_mul(PAGE_BYTES as u64)?.checked_add(groups + TAIL_BYTES));
-        if expected != Some(bytes) {
-            return Err(damaged(path));
-        }
-        let mut kept = vec![0; groups as usize * GROUP_BYTES];
-        file.read_exact_at(&mut kept, pages * PAGE_BYTES as u64).doing(doing)?;
-        if crc32c(&kept).to_le_bytes() != tail[16..] {
-            return Err(damaged(path));
-        }
-        let group = |bytes: &[u8]| {
-            let (hash, end) = bytes.split_at(16);
-            (u128::from_le_bytes(hash.try_into().unwrap_or_default()), u64::from_le_bytes(end.try_into().unwrap_or_default()))
-        };
-        let groups = kept.chunks_exact(GROUP_BYTES).map(group).collect();
-        Ok(Run { path: path.to_path_buf(), file, len, groups })
+        let (pages, [_, len], kept) =
+            Pages::open(path, |[groups, len]| Some((len.div_ceil(PAGE_VALUES as u64), groups.checked_mul(GROUP_BYTES as u64)?)))?;
+        let hash = |bytes: &[u8]| u128::from(word(&bytes[8..])) << 64 | u128::from(word(bytes));
+        let groups = kept.chunks_exact(GROUP_BYTES).map(|group| (hash(group), word(&group[16..]))).collect();
+        Ok(Run { pages, len, groups })
     }
 
     fn segment(&self, group: u128) -> Option<Segment<'_>> {
         let at = self.groups.binary_search_by_key(&group, |(hash, _)| *hash).ok()?;
-        Some(self.segment_at(at))
-    }
-
-    fn segment_at(&self, at: usize) -> Segment<'_> {
         let start = at.checked_sub(1).map_or(0, |before| self.groups[before].1);
         let end = self.groups[at].1;
-        Segment { run: self, start, end, narrowed: (start, end), page: None }
+        Some(Segment { run: self, start, end, narrowed: (start, end), page: None })
     }
 
     fn page(&self, number: u64) -> Result<Vec<u64>> {
-        let mut bytes = [0; PAGE_BYTES];
-        let doing = || format!("reading `{}`", self.path.display());
-        self.file.read_exact_at(&mut bytes, number * PAGE_BYTES as u64).doing(doing)?;
-        let (values, sum) = bytes.split_at(PAGE_BYTES - 4);
-        if crc32c(values).to_le_bytes() != sum {
-            return Err(damaged(&self.path));
-        }
         let there = (self.len - number * PAGE_VALUES as u64).min(PAGE_VALUES as u64) as usize;
-        Ok(values.chunks_exact(8).take(there).map(|v| u64::from_le_bytes(v.try_into().unwrap_or_default())).collect())
+        Ok(self.pages.page(number)?.chunks_exact(8).take(there).map(word).collect())
     }
 }
 
 /// Writes a run, group by group in the order of their hashes, the values of each in ascending order.
 struct Writer {
-    path: PathBuf,
-    file: BufWriter<File>,
-    page: Vec<u8>,
+    pages: PageWriter,
     groups: Vec<(u128, u64)>,
     len: u64,
 }
 
 impl Writer {
     fn create(path: PathBuf) -> Result<Writer> {
-        let file = File::create_new(&path).doing(|| format!("making `{}`", path.display()))?;
-        Ok(Writer {
-            path,
-            file: BufWriter::with_capacity(1 << 18, file),
-            page: Vec::with_capacity(PAGE_BYTES),
-            groups: Vec::new(),
-            len: 0,
-        })
+        Ok(Writer { pages: PageWriter::create(path)?, groups: Vec::new(), len: 0 })
     }
 
     fn push(&mut self, value: u64) -> Result<()> {
-        self.page.extend_from_slice(&value.to_le_bytes());
         self.len += 1;
-        if self.page.len() == PAGE_VALUES * 8 { self.write_page() } else { Ok(()) }
+        self.pages.push(value.to_le_bytes())
     }
 
     /// All values of a group have come.
@@ -253,36 +202,11 @@ impl Writer {
         self.groups.push((group, self.len));
     }
 
-    fn write_page(&mut self) -> Result<()> {
-        self.page.resize(PAGE_BYTES - 4, 0);
-        let sum = crc32c(&self.page);
-        self.page.extend_from_slice(&sum.to_le_bytes());
-        let written = self.file.write_all(&self.page).doing(|| format!("writing `{}`", self.path.display()));
-        self.page.clear();
-        written
-    }
-
-    /// It can be read. (It is not synced: what a power cut leaves of it is seen, and made anew.)
-    fn finish(mut self) -> Result<Run> {
-        if !self.page.is_empty() {
-            self.write_page()?;
-        }
-        let Writer { path, mut file, groups, len, .. } = self;
-        let mut kept = Vec::with_capacity(groups.len() * GROUP_BYTES);
-        for (hash, end) in &groups {
-            kept.extend_from_slice(&hash.to_le_bytes());
-            kept.extend_from_slice(&end.to_le_bytes());
-        }
-        let mut write = || -> std::io::Result<()> {
-            file.write_all(&kept)?;
-            file.write_all(&(groups.len() as u64).to_le_bytes())?;
-            file.write_all(&len.to_le_bytes())?;
-            file.write_all(&crc32c(&kept).to_le_bytes())?;
-            file.flush()
-        };
-        write().doing(|| format!("writing `{}`", path.display()))?;
-        let file = File::open(&path).doing(|| format!("reading `{}`", path.display()))?;
-        Ok(Run { path, file, len, groups })
+    fn finish(self) -> Result<Run> {
+        let Writer { pages, groups, len } = self;
+        let group = |(hash, end): &(u128, u64)| hash.to_le_bytes().into_iter().chain(end.to_le_bytes());
+        let kept: Vec<u8> = groups.iter().flat_map(group).collect();
+        Ok(Run { pages: pages.finish(&kept, &[groups.len() as u64, len])?, len, groups })
     }
 }
 

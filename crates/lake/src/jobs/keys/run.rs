@@ -1,28 +1,18 @@
-//! A sorted run of hashes on disk: pages with a checksum each, then what is kept in memory of it: the first hash of each page, and a Bloom filter (blocked: one
-//! cache line for a hash; Putze, Sanders and Singler, 2007), with a checksum of their own.
+//! A sorted run of hashes on disk: pages, and in memory the first hash of each page and a Bloom filter (blocked: one cache line for a hash; Putze, Sanders and
+//! Singler, 2007).
 
-use super::damaged;
-use crc32c::crc32c;
+use crate::jobs::pages::{CONTENT_BYTES, PageWriter, Pages, damaged, word};
 use ouzel_core::Result;
-use ouzel_core::error::ResultExt;
-use std::fs::File;
-use std::io::{BufWriter, Write};
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-const PAGE_BYTES: usize = 4096;
-/// Of 16 bytes; the checksum is behind them.
-const PAGE_HASHES: usize = (PAGE_BYTES - 4) / 16;
+const PAGE_HASHES: usize = CONTENT_BYTES / 16;
 /// Of 512 bits each.
 const BLOCK_WORDS: usize = 8;
 const BITS_PER_HASH: u64 = 10;
-/// Number of hashes, checksum of what is kept in memory.
-const TAIL_BYTES: u64 = 12;
 
 /// A run that is there.
 pub struct Run {
-    path: PathBuf,
-    file: File,
+    pages: Pages,
     len: u64,
     /// The first hash of each page, its upper half.
     firsts: Vec<u64>,
@@ -31,35 +21,17 @@ pub struct Run {
 
 impl Run {
     pub fn open(path: &Path) -> Result<Run> {
-        let doing = || format!("reading `{}`", path.display());
-        let file = File::open(path).doing(doing)?;
-        let bytes = file.metadata().doing(doing)?.len();
-        let mut tail = [0; TAIL_BYTES as usize];
-        if bytes < TAIL_BYTES {
-            return Err(damaged(path));
-        }
-        file.read_exact_at(&mut tail, bytes - TAIL_BYTES).doing(doing)?;
-        let len = u64::from_le_bytes(tail[..8].try_into().unwrap_or_default());
-        let sum = u32::from_le_bytes(tail[8..].try_into().unwrap_or_default());
-        let pages = len.div_ceil(PAGE_HASHES as u64);
-        let blocks = Filter::blocks(len);
-        let kept = pages.checked_mul(8).and_then(|firsts| firsts.checked_add(blocks.checked_mul(64)?));
-        let expected = kept.and_then(|kept| pages.checked_mul(PAGE_BYTES as u64)?.checked_add(kept + TAIL_BYTES));
-        if expected != Some(bytes) {
-            return Err(damaged(path));
-        }
-        let mut kept = vec![0; kept.unwrap_or(0) as usize];
-        file.read_exact_at(&mut kept, pages * PAGE_BYTES as u64).doing(doing)?;
-        if crc32c(&kept) != sum {
-            return Err(damaged(path));
-        }
-        let words = |bytes: &[u8]| bytes.chunks_exact(8).map(|w| u64::from_le_bytes(w.try_into().unwrap_or_default())).collect();
-        let (firsts, filter) = kept.split_at(pages as usize * 8);
-        Ok(Run { path: path.to_path_buf(), file, len, firsts: words(firsts), filter: Filter { words: words(filter) } })
+        let pages_of = |len: u64| len.div_ceil(PAGE_HASHES as u64);
+        let (pages, [len], kept) = Pages::open(path, |[len]| {
+            Some((pages_of(len), pages_of(len).checked_mul(8)?.checked_add(Filter::blocks(len).checked_mul(64)?)?))
+        })?;
+        let words = |bytes: &[u8]| bytes.chunks_exact(8).map(word).collect();
+        let (firsts, filter) = kept.split_at(pages_of(len) as usize * 8);
+        Ok(Run { pages, len, firsts: words(firsts), filter: Filter { words: words(filter) } })
     }
 
     pub fn path(&self) -> &Path {
-        &self.path
+        &self.pages.path
     }
 
     /// Number of hashes.
@@ -84,15 +56,9 @@ impl Run {
     }
 
     fn page(&self, page: usize) -> Result<Vec<u128>> {
-        let mut bytes = [0; PAGE_BYTES];
-        self.file.read_exact_at(&mut bytes, (page * PAGE_BYTES) as u64).doing(|| format!("reading `{}`", self.path.display()))?;
-        let (hashes, sum) = bytes.split_at(PAGE_BYTES - 4);
-        if crc32c(hashes).to_le_bytes() != sum {
-            return Err(damaged(&self.path));
-        }
-        let before = page * PAGE_HASHES;
-        let there = (self.len as usize - before).min(PAGE_HASHES);
-        Ok(hashes.chunks_exact(16).take(there).map(|hash| u128::from_le_bytes(hash.try_into().unwrap_or_default())).collect())
+        let there = (self.len as usize - page * PAGE_HASHES).min(PAGE_HASHES);
+        let hash = |bytes: &[u8]| u128::from(word(&bytes[8..])) << 64 | u128::from(word(bytes));
+        Ok(self.pages.page(page as u64)?.chunks_exact(16).take(there).map(hash).collect())
     }
 
     /// All hashes in their order.
@@ -104,59 +70,33 @@ impl Run {
     }
 }
 
-/// Writes a run, its hashes in ascending order. What is not finished is taken away again.
+/// Writes a run, its hashes in ascending order.
 pub struct Writer {
-    path: PathBuf,
-    file: BufWriter<File>,
-    page: Vec<u8>,
+    pages: PageWriter,
     firsts: Vec<u64>,
     filter: Filter,
     len: u64,
 }
 
 impl Writer {
-    /// `most`: hashes that will come, at most.
-    pub fn create(path: PathBuf, most: u64) -> Result<Writer> {
-        let file = File::create(&path).doing(|| format!("making `{}`", path.display()))?;
-        let filter = Filter::new(most);
-        Ok(Writer { path, file: BufWriter::new(file), page: Vec::with_capacity(PAGE_BYTES), firsts: Vec::new(), filter, len: 0 })
+    /// `len`: hashes that will come.
+    pub fn create(path: PathBuf, len: u64) -> Result<Writer> {
+        Ok(Writer { pages: PageWriter::create(path)?, firsts: Vec::new(), filter: Filter::new(len), len: 0 })
     }
 
     pub fn push(&mut self, hash: u128) -> Result<()> {
-        if self.page.is_empty() {
+        if self.pages.at_start() {
             self.firsts.push((hash >> 64) as u64);
         }
-        self.page.extend_from_slice(&hash.to_le_bytes());
         self.filter.insert(hash);
         self.len += 1;
-        if self.page.len() == PAGE_HASHES * 16 { self.write_page() } else { Ok(()) }
+        self.pages.push(hash.to_le_bytes())
     }
 
-    fn write_page(&mut self) -> Result<()> {
-        self.page.resize(PAGE_BYTES - 4, 0);
-        let sum = crc32c(&self.page);
-        self.page.extend_from_slice(&sum.to_le_bytes());
-        let written = self.file.write_all(&self.page).doing(|| format!("writing `{}`", self.path.display()));
-        self.page.clear();
-        written
-    }
-
-    /// It can be read. (It is not synced: what a power cut leaves of it is seen, and made anew.)
-    pub fn finish(mut self) -> Result<Run> {
-        if !self.page.is_empty() {
-            self.write_page()?;
-        }
-        let kept: Vec<u8> = self.firsts.iter().chain(&self.filter.words).flat_map(|word| word.to_le_bytes()).collect();
-        let Writer { path, mut file, firsts, filter, len, .. } = self;
-        let mut write = || -> std::io::Result<()> {
-            file.write_all(&kept)?;
-            file.write_all(&len.to_le_bytes())?;
-            file.write_all(&crc32c(&kept).to_le_bytes())?;
-            file.flush()
-        };
-        write().doing(|| format!("writing `{}`", path.display()))?;
-        let file = File::open(&path).doing(|| format!("reading `{}`", path.display()))?;
-        Ok(Run { path, file, len, firsts, filter })
+    pub fn finish(self) -> Result<Run> {
+        let Writer { pages, firsts, filter, len } = self;
+        let kept: Vec<u8> = firsts.iter().chain(&filter.words).flat_map(|word| word.to_le_bytes()).collect();
+        Ok(Run { pages: pages.finish(&kept, &[len])?, len, firsts, filter })
     }
 }
 
