@@ -1,20 +1,21 @@
 //! From configuration to plan. Goes on after each problem, so that all are told.
 
 mod fields;
+mod reading;
 mod stages;
 
 use super::columns::{AlertColumns, Columns, Standard};
 use super::sql;
 use super::*;
-use crate::config::{EventConfig, LATENESS, PipelineConfig, SinkEntry, given, inline_schema};
+use crate::config::{EventConfig, LATENESS, PipelineConfig, SinkEntry, given};
 use crate::project::Reader;
 use arrow_schema::{DataType, Field, Schema};
-use ouzel_connect::codecs::JsonCodec;
 use ouzel_core::units::TimeSpan;
 use ouzel_core::{Lenient, Report, Span, Spanned, limits};
 use ouzel_detect::expressions::Planner;
 use ouzel_detect::features::{GroupConfig, PlannedMeasure, WindowDefaults};
-use ouzel_detect::schema::{SchemaConfig, check_name};
+use ouzel_detect::schema::check_name;
+use reading::{codec, schema};
 use stages::stages;
 use std::collections::BTreeMap;
 use std::collections::HashSet;
@@ -156,62 +157,6 @@ pub(crate) fn version(texts: &[&str]) -> String {
         text.bytes().chain([0]).fold(h, |h, b| (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3))
     });
     format!("{hash:016x}")[..12].to_string()
-}
-
-fn codec(config: &PipelineConfig, report: &mut Report) -> Option<CodecConfig> {
-    match &config.codec {
-        Some(codec) => {
-            let codec = codec.0.as_ref()?;
-            codec.value.validate(report, codec.span);
-            if let (true, Some(source)) = (codec.value.framing().packing().is_some(), &config.source.0)
-                && let Some(reason) = source.value.no_rows()
-            {
-                report.error(source.span, reason);
-            }
-            Some(codec.value.clone())
-        }
-        None => {
-            let source = config.source.0.as_ref()?;
-            if source.value.default_codec().is_some() {
-                return Some(CodecConfig::Json(JsonCodec::default()));
-            }
-            report.error(source.span, "this source needs a `codec`: the format of its records").hint(
-                "for example `codec: json`, `codec: csv`, `codec: { access_log: { format: combined } }`, `codec: syslog`, `codec: parquet`, or `codec: { pattern: { pattern: '^(?<time>\\S+) (?<user>\\S+)' } }` for lines of any other shape",
-            );
-            None
-        }
-    }
-}
-
-fn schema(
-    event: &EventConfig,
-    span: Span,
-    codec: Option<&CodecConfig>,
-    reader: &mut Reader<'_>,
-    report: &mut Report,
-) -> Option<(SchemaConfig, String)> {
-    match (&event.schema, &event.fields) {
-        (Some(file), None) => {
-            let schema = reader.schema(&file.value, file.span, report)?;
-            Some(((*schema.config).clone(), schema.hash))
-        }
-        (None, Some(fields)) => Some((inline_schema(fields), String::new())),
-        (Some(file), Some(_)) => {
-            report.error(file.span, "`schema` and `fields` are two ways to say the same").hint("keep one of them");
-            None
-        }
-        (None, None) => {
-            let own = codec?.fields();
-            if own.is_none() {
-                report
-                    .error(span, "the event's fields are not known: this codec has none of its own")
-                    .hint("name a file with `schema: schemas/NAME.yaml`, or give `fields:` right here");
-            }
-            let fields =
-                own?.into_iter().map(|(value, of)| (Spanned { value, span }, ouzel_core::TextOr::Text(of.to_string()))).collect();
-            Some((SchemaConfig { fields: ouzel_core::Ordered(fields), ..SchemaConfig::default() }, String::new()))
-        }
-    }
 }
 
 struct Compiler<'r> {

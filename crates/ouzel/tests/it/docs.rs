@@ -1,4 +1,4 @@
-//! Docs that are made are as they would be made now, and every example in a doc comment parses.
+//! Docs that are made are as they would be made now, every example in a doc comment parses, and the tutorial does what it says.
 
 use super::{ouzel, repository};
 use ouzel_core::Report;
@@ -7,12 +7,41 @@ use ouzel_engine::config::{PipelineConfig, ProjectConfig};
 use ouzel_engine::registry::{CodecConfig, LookupConfig, SinkConfig, SourceConfig};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use std::path::Path;
+use std::process::{Command, Stdio};
 
 #[test]
 fn the_reference_page_is_up_to_date() {
     let (_, made, _) = ouzel(&["schema", "reference"], &[]);
     let kept = std::fs::read_to_string(repository().join("docs/reference.md")).expect("docs/reference.md is there");
     assert!(made == kept, "docs/reference.md is old: ouzel schema reference > docs/reference.md");
+}
+
+/// The tutorial, word by word, but for the shell, which needs a terminal.
+#[test]
+fn the_tutorial_does_what_it_says() {
+    let text = std::fs::read_to_string(repository().join("docs/tutorial.md")).expect("the tutorial");
+    let folder = tempfile::tempdir().expect("a folder");
+    let binary = Path::new(env!("CARGO_BIN_EXE_ouzel")).parent().expect("a folder");
+    let path = format!("{}:{}", binary.display(), std::env::var("PATH").unwrap_or_default());
+    let mut done = 0;
+    for command in text
+        .lines()
+        .filter_map(|line| line.strip_prefix("    "))
+        .filter(|line| line.starts_with("ouzel ") && !line.contains("# a shell"))
+    {
+        let mut shell = Command::new("sh");
+        let ended =
+            shell.args(["-c", command]).current_dir(&folder).env("PATH", &path).stdin(Stdio::null()).output().expect("runs");
+        let (out, err) = (String::from_utf8_lossy(&ended.stdout), String::from_utf8_lossy(&ended.stderr));
+        assert!(ended.status.success(), "{command}: {out}{err}");
+        if command.starts_with("ouzel explain") {
+            assert!(out.contains("deny by rule very_unusual_ip"), "{command}: it is of an alert: {out}");
+        }
+        done += 1;
+    }
+    assert!(done >= 10, "{done} commands");
+    assert!(folder.path().join("denied.parquet").exists());
 }
 
 #[test]
