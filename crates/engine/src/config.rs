@@ -59,9 +59,6 @@ pub struct JobsConfig {
     pub memory: Option<Spanned<ByteSize>>,
 }
 
-/// What a job keeps in memory if nothing is said.
-pub const JOB_MEMORY: ByteSize = ByteSize(4 << 30);
-
 /// A stream: an ordered log of events that pipelines write to and read from, kept on disk.
 ///
 /// ```yaml

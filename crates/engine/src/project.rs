@@ -1,8 +1,8 @@
 //! A project directory, read and checked: everything that can be said without looking at files and servers outside.
 
 use crate::config::{
-    JOB_MEMORY, LakeStore, PARTITIONS_MAX, PipelineConfig, ProjectConfig, S3Store, SINK_COLUMN_KEYS, STATE_FOLDER, STREAM_KEEP,
-    SinkColumns, SinkEntry, StateStore, StreamStore, given,
+    LakeStore, PARTITIONS_MAX, PipelineConfig, ProjectConfig, S3Store, SINK_COLUMN_KEYS, STATE_FOLDER, STREAM_KEEP, SinkColumns,
+    SinkEntry, StateStore, StreamStore, given,
 };
 use crate::graph;
 use crate::jobs::Job;
@@ -15,6 +15,7 @@ use ouzel_core::units::ByteSize;
 use ouzel_core::yaml::{Node, Value, decode, parse};
 use ouzel_core::{Report, Span, Spanned};
 use ouzel_detect::schema::SchemaConfig;
+use ouzel_lake::query::MEMORY_BYTES_MAX;
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -135,7 +136,7 @@ pub fn load_with(root: &Path, env: &dyn Fn(&str) -> Option<String>, rewrite: &dy
         streams: Arc::new(streams),
         lasting,
         memory,
-        job_memory: config.jobs.memory.as_ref().map_or(JOB_MEMORY, |size| size.value).0 as usize,
+        job_memory: config.jobs.memory.as_ref().map_or(MEMORY_BYTES_MAX, |size| size.value.0 as usize),
         bucket,
     };
     (Some(project), report)

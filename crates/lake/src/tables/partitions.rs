@@ -16,8 +16,8 @@ pub fn split(rows: &RecordBatch, columns: &Columns) -> Result<Vec<(Partition, Re
     let bad = |e: ArrowError| Error::internal("splitting rows into partitions").caused_by(e);
     let stored = rows.project(&columns.stored).map_err(bad)?;
     let keys: Vec<ArrayRef> = columns.partitions.iter().map(|&i| rows.column(i).clone()).collect();
-    if keys.is_empty() || rows.num_rows() == 0 {
-        return Ok(vec![(Vec::new(), stored)].into_iter().filter(|_| keys.is_empty()).collect());
+    if keys.is_empty() {
+        return Ok(vec![(Vec::new(), stored)]);
     }
     let fields = keys.iter().map(|key| SortField::new(key.data_type().clone())).collect();
     let encoded = RowConverter::new(fields).and_then(|converter| converter.convert_columns(&keys)).map_err(bad)?;
@@ -44,18 +44,20 @@ pub fn split(rows: &RecordBatch, columns: &Columns) -> Result<Vec<(Partition, Re
         keys.iter().map(text).collect()
     };
     let mut parts: Vec<(Partition, Vec<u32>)> = Vec::with_capacity(dealt.len());
+    let mut with_null: HashMap<Partition, usize> = HashMap::new();
     for rows in dealt {
         let partition = value(rows[0]).map_err(bad)?;
-        match parts.iter_mut().find(|(known, _)| partition.contains(&None) && *known == partition) {
-            Some((_, known)) => known.extend(rows),
-            None => parts.push((partition, rows)),
+        if partition.contains(&None) {
+            let at = *with_null.entry(partition.clone()).or_insert(parts.len());
+            if let Some((_, twin)) = parts.get_mut(at) {
+                twin.extend(rows);
+                continue;
+            }
         }
+        parts.push((partition, rows));
     }
-    if let [(_, only)] = parts.as_mut_slice()
-        && only.len() == rows.num_rows()
-    {
-        let (partition, _) = parts.remove(0);
-        return Ok(vec![(partition, stored)]);
+    if parts.len() == 1 {
+        return Ok(parts.into_iter().map(|(partition, _)| (partition, stored.clone())).collect());
     }
     let take = |(partition, mut rows): (Partition, Vec<u32>)| {
         rows.sort_unstable();
@@ -134,6 +136,24 @@ mod tests {
                 (format!("day={NULL_FOLDER}/country={NULL_FOLDER}"), vec![3]),
             ]
         );
+    }
+
+    /// Null and the empty text are one partition, wherever they come.
+    #[test]
+    fn null_and_the_empty_text_are_one() {
+        let n: ArrayRef = Arc::new(Int64Array::from_iter_values(0..6));
+        let of = |texts: Vec<Option<&str>>| {
+            let texts: ArrayRef = Arc::new(StringViewArray::from(texts));
+            let rows = RecordBatch::try_from_iter([("n", n.slice(0, texts.len())), ("c", texts)]).unwrap();
+            let columns = Columns::new(&rows.schema(), &["c".into()]).unwrap();
+            let parts = split(&rows, &columns).unwrap();
+            let numbers = |rows: RecordBatch| rows.column(0).as_primitive::<arrow_array::types::Int64Type>().values().to_vec();
+            parts.into_iter().map(|(partition, rows)| (partition[0].clone(), numbers(rows))).collect::<Vec<_>>()
+        };
+        let found = of(vec![Some(""), Some("a"), None, Some("a"), Some(""), None]);
+        assert_eq!(found, [(None, vec![0, 2, 4, 5]), (Some("a".to_string()), vec![1, 3])]);
+        assert_eq!(of(vec![None, Some("")]), [(None, vec![0, 1])]);
+        assert_eq!(of(vec![]), []);
     }
 
     #[test]
