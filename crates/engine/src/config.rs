@@ -9,6 +9,7 @@ use ouzel_detect::alerts::AlertConfig;
 use ouzel_detect::decision::DecisionConfig;
 use ouzel_detect::features::GroupConfig;
 use ouzel_detect::schema::{FieldConfig, SchemaConfig};
+use ouzel_lake::BucketSettings;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -30,7 +31,7 @@ pub struct ProjectConfig {
     /// Streams that join pipelines: a pipeline writes to one with `sinks: [{ stream: NAME }]`, others read it with `source: { stream: NAME }`.
     #[serde(default)]
     pub streams: Ordered<Lenient<StreamConfig>>,
-    /// Files that others put into a folder, for jobs: `{{ source('NAME') }}`.
+    /// Files that others put into a folder or a bucket, for jobs: `{{ source('NAME') }}`.
     #[serde(default)]
     pub sources: Ordered<Lenient<FilesConfig>>,
     /// How jobs run.
@@ -38,7 +39,7 @@ pub struct ProjectConfig {
     pub jobs: JobsConfig,
 }
 
-/// Parquet files that others put into a folder; each appears there whole, by being renamed or linked.
+/// Parquet files that others put into a folder or a bucket; each appears there whole, by being renamed or linked.
 ///
 /// ```yaml
 /// sources:
@@ -47,8 +48,34 @@ pub struct ProjectConfig {
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct FilesConfig {
-    /// A pattern, relative to the project: `*`, `?` and `[..]` within a name, `**` for any number of folders.
+    /// A pattern, relative to the project or `s3://BUCKET/..`: `*`, `?` and `[..]` within a name, `**` for any number of folders.
     pub files: Spanned<String>,
+    /// Of a bucket; `AWS_REGION`, or `us-east-1`, if nothing is said.
+    pub region: Option<String>,
+    /// URL of a store other than AWS, as `http://127.0.0.1:8333`.
+    pub endpoint: Option<String>,
+    /// With `secret_key`: who reads. What the environment has if nothing is said, as of a store.
+    pub access_key: Option<String>,
+    pub secret_key: Option<String>,
+}
+
+impl FilesConfig {
+    /// Which files of which bucket, if they lie in one.
+    pub fn bucket(&self) -> Option<(BucketSettings, &str)> {
+        let (bucket, pattern) = self.files.strip_prefix("s3://")?.split_once('/')?;
+        Some((settings(bucket, &self.region, &self.endpoint, &self.access_key, &self.secret_key), pattern))
+    }
+}
+
+fn settings(
+    bucket: &str,
+    region: &Option<String>,
+    endpoint: &Option<String>,
+    access_key: &Option<String>,
+    secret_key: &Option<String>,
+) -> BucketSettings {
+    let (region, endpoint) = (region.clone(), endpoint.clone());
+    BucketSettings { bucket: bucket.into(), region, endpoint, access_key: access_key.clone(), secret_key: secret_key.clone() }
 }
 
 /// How jobs run.
@@ -132,6 +159,8 @@ impl Default for StreamStore {
 pub enum LakeStore {
     /// A folder, relative to the project.
     Local(LocalStore),
+    /// A bucket of S3, or of any store that speaks as it does.
+    S3(LakeBucket),
 }
 
 /// Where state lies.
@@ -190,6 +219,42 @@ pub struct S3Store {
     pub path: String,
     /// As of a local folder.
     pub memory: Option<Spanned<ByteSize>>,
+}
+
+impl S3Store {
+    pub fn settings(&self) -> BucketSettings {
+        settings(&self.bucket, &self.region, &self.endpoint, &self.access_key, &self.secret_key)
+    }
+}
+
+/// Tables in a bucket. The store must create objects conditionally (`If-None-Match: *`).
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct LakeBucket {
+    pub bucket: String,
+    /// Before the names of all tables.
+    pub prefix: String,
+    /// Of the bucket; `AWS_REGION`, or `us-east-1`, if nothing is said.
+    pub region: Option<String>,
+    /// URL of a store other than AWS, as `http://127.0.0.1:8333`.
+    pub endpoint: Option<String>,
+    /// With `secret_key`: who writes. What the environment has if nothing is said: `AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY`, or what
+    /// AWS gives a machine. Take them from variables (`${NAME}`), not into the file.
+    pub access_key: Option<String>,
+    pub secret_key: Option<String>,
+    /// Folder of this machine, relative to the project, for files on their way there, and for what jobs remember to be fast. It may go at any time between runs.
+    #[serde(default = "lake_folder")]
+    pub path: String,
+}
+
+fn lake_folder() -> String {
+    ".ouzel/lake".into()
+}
+
+impl LakeBucket {
+    pub fn settings(&self) -> BucketSettings {
+        settings(&self.bucket, &self.region, &self.endpoint, &self.access_key, &self.secret_key)
+    }
 }
 
 /// Nothing to set.

@@ -29,8 +29,10 @@ use crate::plan::version;
 use config::{Load, Write};
 use ouzel_core::yaml::{Node, Value, decode, parse};
 use ouzel_core::{OneOrMany, Report, Span, Spanned};
+use ouzel_lake::Location;
+use ouzel_lake::jobs::landing::Pattern;
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// A file of `jobs/`, read and checked as far as that goes without looking at tables.
 #[derive(Debug, Clone)]
@@ -52,11 +54,11 @@ pub struct Job {
     pub version: String,
 }
 
-/// Files of `sources`.
+/// A source of files.
 #[derive(Debug, Clone)]
 pub struct Files {
     pub name: String,
-    pub pattern: PathBuf,
+    pub pattern: Pattern,
 }
 
 impl Job {
@@ -92,8 +94,8 @@ pub fn load(root: &Path, env: &dyn Fn(&str) -> Option<String>, report: &mut Repo
     in_order(jobs, report)
 }
 
-/// Gives jobs the files that they name. `known`: name and pattern of each source.
-pub fn check_sources(jobs: &mut [Job], root: &Path, known: &[(String, String)], report: &mut Report) {
+/// Gives jobs the files that they name. `known`: all sources.
+pub fn check_sources(jobs: &mut [Job], known: &[Files], report: &mut Report) {
     for job in jobs {
         let at = report.file(job.file.clone(), "");
         let mut wrong = |why: String, hint: &str| _ = report.error(Span { file: at, ..Span::default() }, why).hint(hint);
@@ -111,10 +113,10 @@ pub fn check_sources(jobs: &mut [Job], root: &Path, known: &[(String, String)], 
                     "let a job with `write: append` take the files, and read its table with `ref`; or say `load: full` if all files are always there",
                 );
             }
-            match known.iter().find(|(known, _)| known == name) {
-                Some((_, pattern)) => job.source = Some(Files { name: name.clone(), pattern: root.join(pattern) }),
+            match known.iter().find(|known| known.name == *name) {
+                Some(files) => job.source = Some(files.clone()),
                 None => {
-                    let known = known.iter().map(|(name, _)| name.as_str());
+                    let known = known.iter().map(|files| files.name.as_str());
                     report
                         .error(Span { file: at, ..Span::default() }, format!("there is no source `{name}` in `ouzel.yaml`"))
                         .did_you_mean(name, known.collect::<Vec<_>>());
@@ -130,7 +132,7 @@ pub fn check_sources(jobs: &mut [Job], root: &Path, known: &[(String, String)], 
 }
 
 /// Tells of tables that a job reads and nobody makes. `made`: the tables that pipelines make; those of the lake are there already.
-pub fn check_reads(jobs: &[Job], made: &BTreeSet<String>, lake: &Path, report: &mut Report) {
+pub fn check_reads(jobs: &[Job], made: &BTreeSet<String>, lake: &Location, report: &mut Report) {
     let targets: BTreeSet<&str> = jobs.iter().map(|job| job.target.as_str()).collect();
     for job in jobs {
         if made.contains(&job.target) {
@@ -139,8 +141,8 @@ pub fn check_reads(jobs: &[Job], made: &BTreeSet<String>, lake: &Path, report: &
                 .error(Span { file: at, ..Span::default() }, format!("the table `{}` is written by a pipeline", job.target))
                 .hint("a job makes a table of its own: give it another `target`");
         }
-        let is_there =
-            |table: &str| made.contains(table) || targets.contains(table) || lake.join(table).join("_delta_log").is_dir();
+        // One that cannot be looked at is told when the job runs.
+        let is_there = |table: &str| made.contains(table) || targets.contains(table) || lake.has_table(table).unwrap_or(true);
         for table in job.reads.iter().filter(|table| !is_there(table)) {
             let at = report.file(job.file.clone(), "");
             let known: Vec<&str> = made.iter().map(String::as_str).chain(targets.iter().copied()).collect();

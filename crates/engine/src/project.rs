@@ -5,7 +5,7 @@ use crate::config::{
     SinkEntry, StateStore, StreamStore, given,
 };
 use crate::graph;
-use crate::jobs::Job;
+use crate::jobs::{Files, Job};
 use crate::plan::Plan;
 use crate::registry::SinkConfig;
 use crate::runtime::Place;
@@ -15,7 +15,9 @@ use ouzel_core::units::ByteSize;
 use ouzel_core::yaml::{Node, Value, decode, parse};
 use ouzel_core::{Report, Span, Spanned};
 use ouzel_detect::schema::SchemaConfig;
+use ouzel_lake::jobs::landing::Pattern;
 use ouzel_lake::query::MEMORY_BYTES_MAX;
+use ouzel_lake::{Bucket, BucketSettings, Location};
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -27,7 +29,7 @@ pub struct Project {
     pub pipelines: Vec<Pipeline>,
     /// Each behind those whose tables it reads.
     pub jobs: Vec<Job>,
-    lake: PathBuf,
+    lake: Location,
     state: PathBuf,
     streams: Arc<Streams>,
     /// State lasts beyond a run.
@@ -98,9 +100,8 @@ pub fn load_with(root: &Path, env: &dyn Fn(&str) -> Option<String>, rewrite: &dy
     }
     let mut jobs = crate::jobs::load(root, env, &mut report);
     if let Some(config) = &config {
-        let sources =
-            config.sources.0.iter().filter_map(|(name, files)| Some((name.value.clone(), files.0.as_ref()?.files.value.clone())));
-        crate::jobs::check_sources(&mut jobs, root, &sources.collect::<Vec<_>>(), &mut report);
+        let sources = sources(root, config, &mut report);
+        crate::jobs::check_sources(&mut jobs, &sources, &mut report);
     }
     check_targets(&pipelines, &mut report);
     if let Some(config) = &config
@@ -111,15 +112,15 @@ pub fn load_with(root: &Path, env: &dyn Fn(&str) -> Option<String>, rewrite: &dy
     let streams = reader.streams;
     graph::check(&pipelines, &streams, &mut report);
     let Some(config) = config.filter(|_| !report.has_errors()) else { return (None, report) };
-    let LakeStore::Local(lake) = &config.stores.lake;
+    let lake = lake(root, &config.stores.lake, &mut report);
     let written = pipelines.iter().flat_map(|pipeline| &pipeline.plan.sinks).filter_map(|sink| match &sink.config {
         SinkConfig::Lake(lake) => Some(lake.table.value.clone()),
         _ => None,
     });
-    crate::jobs::check_reads(&jobs, &written.collect(), &root.join(&lake.path), &mut report);
-    if report.has_errors() {
-        return (None, report);
+    if let Some(lake) = &lake {
+        crate::jobs::check_reads(&jobs, &written.collect(), lake, &mut report);
     }
+    let Some(lake) = lake.filter(|_| !report.has_errors()) else { return (None, report) };
     let bytes = |memory: &Option<Spanned<ByteSize>>| memory.as_ref().map(|size| size.value.0);
     let (state, lasting, memory, bucket) = match &config.stores.state {
         StateStore::Local(store) => (store.path.as_str(), true, bytes(&store.memory), None),
@@ -131,7 +132,7 @@ pub fn load_with(root: &Path, env: &dyn Fn(&str) -> Option<String>, rewrite: &dy
         name: config.name.value.clone(),
         pipelines,
         jobs,
-        lake: root.join(&lake.path),
+        lake,
         state: root.join(state),
         streams: Arc::new(streams),
         lasting,
@@ -140,6 +141,44 @@ pub fn load_with(root: &Path, env: &dyn Fn(&str) -> Option<String>, rewrite: &dy
         bucket,
     };
     (Some(project), report)
+}
+
+/// Where the tables lie. `None`, and a problem, where that makes no sense.
+fn lake(root: &Path, store: &LakeStore, report: &mut Report) -> Option<Location> {
+    match store {
+        LakeStore::Local(local) => Some(Location::Folder(root.join(&local.path))),
+        LakeStore::S3(there) => {
+            let bucket = open(&there.settings(), Span::default(), report)?;
+            let key = there.prefix.trim_matches('/').into();
+            Some(Location::Bucket { bucket, key, work: root.join(&there.path) })
+        }
+    }
+}
+
+/// Name and files of each source.
+fn sources(root: &Path, config: &ProjectConfig, report: &mut Report) -> Vec<Files> {
+    let mut sources = Vec::new();
+    for (name, files) in &config.sources.0 {
+        let Some(files) = files.0.as_ref() else { continue };
+        let pattern = match files.bucket() {
+            None => Some(Pattern::of_folder(&root.join(&files.files.value))),
+            Some((settings, pattern)) => {
+                open(&settings, files.files.span, report).map(|bucket| Pattern::of_bucket(bucket, pattern))
+            }
+        };
+        sources.extend(pattern.map(|pattern| Files { name: name.value.clone(), pattern }));
+    }
+    sources
+}
+
+fn open(settings: &BucketSettings, span: Span, report: &mut Report) -> Option<Arc<Bucket>> {
+    match Bucket::open(settings) {
+        Ok(bucket) => Some(Arc::new(bucket)),
+        Err(e) => {
+            report.error(span, e.to_string());
+            None
+        }
+    }
 }
 
 impl Project {

@@ -11,7 +11,7 @@ use ouzel_connect::sinks::{FileSink, ID, PostgresSink, StdoutSink, StreamWriter,
 use ouzel_connect::streams::{StreamRef, Streams};
 use ouzel_core::clock::{Clock, WallClock};
 use ouzel_core::{Report, Result, Sink};
-use ouzel_lake::{Commits, LakeSink, Writer};
+use ouzel_lake::{Commits, LakeSink, Location, Writer};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use std::path::PathBuf;
@@ -35,7 +35,7 @@ pub struct SinkContext {
     /// The project directory.
     pub root: PathBuf,
     /// Where the lake's tables lie.
-    pub lake: PathBuf,
+    pub lake: Location,
     pub streams: Arc<Streams>,
     /// The pipeline's folder of state.
     pub state: PathBuf,

@@ -39,6 +39,7 @@ use ouzel_core::{Error, Framing, Result, Sink, Source};
 use ouzel_detect::alerts::Throttle;
 use ouzel_detect::features::Shard;
 use ouzel_detect::partition::{Duplicates, EventClock};
+use ouzel_lake::Location;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
@@ -89,8 +90,8 @@ pub struct Place {
     pub project: String,
     /// Its directory.
     pub root: PathBuf,
-    /// Folder of the lake's tables.
-    pub lake: PathBuf,
+    /// Where the lake's tables lie.
+    pub lake: Location,
     pub streams: Arc<Streams>,
     /// Folder of what pipelines remember; each has one in it.
     pub state: PathBuf,

@@ -3,217 +3,80 @@
 //! A commit first puts what it names there, then its manifest, only if there is none of that number: that is the commit, and the fence
 //! between machines, as creating the file is between processes. Whoever opens the state begins with what the store has; another machine
 //! gets what it lacks.
-//!
-//! An answer may be lost after the thing was done. What is there is then compared with what was to be: manifests tell their writer.
 
 use super::manifest::{JournalPart, Manifest};
 use super::merge::tier;
 use crate::config::S3Store;
 use crate::fault;
 use crate::journal;
-use futures::{StreamExt, TryStreamExt};
-use object_store::aws::{AmazonS3, AmazonS3Builder};
 use object_store::path::Path as Key;
-use object_store::{BackoffConfig, ClientOptions, ObjectStore, ObjectStoreExt, PutMode, PutPayload, RetryConfig, WriteMultipart};
 use ouzel_connect::sinks::sync_folder;
-use ouzel_core::clock::Stopwatch;
 use ouzel_core::error::ResultExt;
 use ouzel_core::{Error, Kind, Result};
+use ouzel_lake::Bucket;
 use std::collections::{BTreeMap, HashSet};
 use std::fs::{self, File};
-use std::io::{Read, Seek, SeekFrom, Write};
+use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
-use tokio::runtime::Runtime;
 
 /// A pipeline's part of a bucket.
 #[derive(Clone)]
 pub struct Mirror {
-    store: Arc<AmazonS3>,
-    runtime: Arc<Runtime>,
+    bucket: Arc<Bucket>,
     prefix: Key,
     /// For messages.
     pub location: String,
 }
 
-/// A server that does not answer is waited for this long, as a database is.
-const PATIENCE: Duration = Duration::from_secs(60);
-const REQUEST_SECONDS_MAX: Duration = Duration::from_secs(20);
-/// What is larger goes in parts of this size.
-const PART_BYTES: usize = 8 << 20;
 /// Parts of a journal that are not worth a merge.
 const PARTS_MAX: usize = 12;
 
 impl Mirror {
     /// [`ouzel_core::Kind::Config`]: the settings are none.
     pub fn open(settings: &S3Store, pipeline: &str) -> Result<Mirror> {
-        let backoff = BackoffConfig { init_backoff: Duration::from_millis(100), max_backoff: Duration::from_secs(5), base: 2.0 };
-        let client = ClientOptions::new().with_timeout(REQUEST_SECONDS_MAX).with_connect_timeout(Duration::from_secs(5));
-        let mut builder = AmazonS3Builder::from_env()
-            .with_bucket_name(&settings.bucket)
-            .with_retry(RetryConfig { backoff, max_retries: 10_000, retry_timeout: PATIENCE })
-            .with_client_options(client.with_allow_http(true));
-        if let Some(region) = &settings.region {
-            builder = builder.with_region(region);
-        }
-        if let Some(endpoint) = &settings.endpoint {
-            builder = builder.with_endpoint(endpoint);
-        }
-        if let (Some(access), Some(secret)) = (&settings.access_key, &settings.secret_key) {
-            builder = builder.with_access_key_id(access).with_secret_access_key(secret);
-        }
         let prefix = settings.prefix.trim_matches('/');
         let prefix = if prefix.is_empty() { pipeline.to_string() } else { format!("{prefix}/{pipeline}") };
         let location = format!("s3://{}/{prefix}", settings.bucket);
-        let store = builder.build().map_err(|e| Error::config(format!("`{location}` cannot be used: {e}")))?;
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
-        let runtime = Arc::new(runtime.map_err(|e| Error::internal(e.to_string()))?);
-        Ok(Mirror { store: Arc::new(store), runtime, prefix: Key::from(prefix), location })
+        Ok(Mirror { bucket: Arc::new(Bucket::open(&settings.settings())?), prefix: Key::from(prefix), location })
     }
 
     /// Names and sizes.
     pub fn list(&self) -> Result<BTreeMap<String, u64>> {
-        let found = self.store.list(Some(&self.prefix)).map_ok(|about| (about.location, about.size)).try_collect::<Vec<_>>();
-        let found = self.runtime.block_on(found).map_err(|e| self.unavailable("listing", &e))?;
         // What lies in folders of ours is another pipeline's.
         let name = |key: &Key| {
             let mut parts = key.prefix_match(&self.prefix)?;
             let name = parts.next()?.as_ref().to_string();
             parts.next().is_none().then_some(name)
         };
-        Ok(found.into_iter().filter_map(|(key, size)| Some((name(&key)?, size))).collect())
+        let found = self.bucket.list(&self.prefix, None)?;
+        Ok(found.into_iter().filter_map(|about| Some((name(&about.location)?, about.size))).collect())
     }
 
     /// `None`: there is none of that name.
     pub fn read(&self, name: &str) -> Result<Option<Vec<u8>>> {
-        let read = self.runtime.block_on(async { self.store.get(&self.key(name)).await?.bytes().await });
-        match read {
-            Ok(bytes) => Ok(Some(bytes.to_vec())),
-            Err(object_store::Error::NotFound { .. }) => Ok(None),
-            Err(e) => Err(self.unavailable(&format!("reading `{name}` from"), &e)),
-        }
+        self.bucket.read(&self.key(name))
     }
 
     /// Appends an object to a file. False: there is none of that name.
     fn fetch(&self, name: &str, to: &mut File) -> Result<bool> {
-        let reading = |e| self.unavailable(&format!("reading `{name}` from"), &e);
-        self.runtime.block_on(async {
-            let mut parts = match self.store.get(&self.key(name)).await {
-                Ok(found) => found.into_stream(),
-                Err(object_store::Error::NotFound { .. }) => return Ok(false),
-                Err(e) => return Err(reading(e)),
-            };
-            while let Some(part) = parts.next().await {
-                to.write_all(&part.map_err(reading)?).doing(|| format!("writing `{name}`"))?;
-            }
-            Ok(true)
-        })
+        self.bucket.fetch(&self.key(name), to)
     }
 
     /// Puts a part of a file under a name.
     pub fn upload(&self, name: &str, from: &Path, at: u64, bytes: u64) -> Result<()> {
-        let reading = || format!("reading `{}`", from.display());
-        let mut file = File::open(from).doing(reading)?;
-        file.seek(SeekFrom::Start(at)).doing(reading)?;
-        let mut rest = file.take(bytes);
-        let mut part = |size: u64| -> Result<Vec<u8>> {
-            let mut part = Vec::with_capacity(size as usize);
-            rest.by_ref().take(size).read_to_end(&mut part).doing(reading)?;
-            Ok(part)
-        };
-        let key = self.key(name);
-        let failed = |e| self.unavailable(&format!("writing `{name}` to"), &e);
-        if bytes <= PART_BYTES as u64 {
-            let payload = PutPayload::from(part(bytes)?);
-            return self.runtime.block_on(self.store.put(&key, payload)).map(drop).map_err(failed);
-        }
-        self.runtime.block_on(async {
-            let upload = self.store.put_multipart(&key).await.map_err(failed)?;
-            let mut writer = WriteMultipart::new_with_chunk_size(upload, PART_BYTES);
-            loop {
-                let part = part(PART_BYTES as u64)?;
-                if part.is_empty() {
-                    return writer.finish().await.map(drop).map_err(failed);
-                }
-                writer.wait_for_capacity(2).await.map_err(failed)?;
-                writer.write(&part);
-            }
-        })
-    }
-
-    /// Creates an object. False if there is another of that name.
-    fn create(&self, name: &str, bytes: &[u8]) -> Result<bool> {
-        let key = self.key(name);
-        let waited = Stopwatch::start();
-        loop {
-            let payload = PutPayload::from(bytes.to_vec());
-            let e = match self.runtime.block_on(self.store.put_opts(&key, payload, PutMode::Create.into())) {
-                Ok(_) => return Ok(true),
-                Err(e) => e,
-            };
-            match self.read(name)? {
-                // It may be there by a try whose answer was lost.
-                Some(found) => return Ok(found == bytes),
-                // It was there, and was removed since by those who came after.
-                None if is_there(&e) => return Ok(false),
-                None => {}
-            }
-            // A request that creates is not tried again by the client when it had no answer in time; that it has created nothing, we have seen.
-            let told = self.unavailable(&format!("creating `{name}` in"), &e);
-            if told.kind == Kind::Config || waited.seconds() > PATIENCE.as_secs_f64() {
-                return Err(told);
-            }
-            std::thread::sleep(Duration::from_millis(100));
-        }
+        self.bucket.upload(&self.key(name), from, at, bytes)
     }
 
     /// Removes objects; what cannot be removed is in nobody's way.
     pub fn remove<'n>(&self, names: impl Iterator<Item = &'n str>) {
-        for name in names {
-            let _ = self.runtime.block_on(self.store.delete(&self.key(name)));
-        }
+        names.for_each(|name| self.bucket.remove(&self.key(name)));
     }
 
     fn key(&self, name: &str) -> Key {
         self.prefix.clone().join(name)
     }
 
-    fn unavailable(&self, doing: &str, e: &object_store::Error) -> Error {
-        let what = with_sources(e);
-        let said = format!("{doing} `{}`: {what}", self.location);
-        let code = |code: &str| what.contains(&format!("<Code>{code}</Code>"));
-        if code("NoSuchBucket") {
-            return Error::config(format!("there is no bucket for `{}`: make it, or name another", self.location));
-        }
-        if what.contains("403 Forbidden") || what.contains("401 Unauthorized") {
-            let keys = "`access_key` and `secret_key`, or `AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY`";
-            return Error::config(format!("{said}. Are {keys}, those of this store?"));
-        }
-        Error::unavailable(said)
-    }
-}
-
-fn is_there(e: &object_store::Error) -> bool {
-    matches!(e, object_store::Error::AlreadyExists { .. } | object_store::Error::Precondition { .. })
-        || with_sources(e).contains("412 Precondition Failed")
-}
-
-/// What lies under an error says more than the error.
-fn with_sources(e: &dyn std::error::Error) -> String {
-    let mut text = e.to_string();
-    let mut under = e.source();
-    while let Some(e) = under {
-        let more = e.to_string();
-        if !text.contains(&more) {
-            text += &format!(": {more}");
-        }
-        under = e.source();
-    }
-    text
-}
-
-impl Mirror {
     /// Makes the folder what the store has: its commits, and what they name. The commits come last: a folder that has one has all of it.
     /// True: another machine made the newest commit. [`Kind::Changed`]: the folder has commits and the store has none.
     pub fn pull(&self, folder: &Path) -> Result<bool> {
@@ -341,7 +204,7 @@ impl Mirror {
 
     /// Makes the commit. False if there is one of this number already.
     pub fn commit(&self, manifest: &Manifest) -> Result<bool> {
-        let created = self.create(&manifest.file_name(), &manifest.encode()?)?;
+        let created = self.bucket.create(&self.key(&manifest.file_name()), &manifest.encode()?)?;
         fault::point("created");
         Ok(created)
     }

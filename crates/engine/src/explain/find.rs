@@ -7,7 +7,7 @@ use crate::runtime::{Control, Options, Place, run};
 use arrow_array::RecordBatch;
 use ouzel_core::yaml::{Node, Value};
 use ouzel_core::{Error, Kind, Result, Span};
-use ouzel_lake::Queries;
+use ouzel_lake::{Location, Queries};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -147,8 +147,13 @@ fn by_replay(
     let Some(mut loaded) = loaded else {
         return Err(Error::new(Kind::Config, report.render(|_, word| word.to_string())));
     };
-    let place =
-        Place { lake: scratch.join("lake"), state: scratch.join("state"), lasting: false, bucket: None, ..loaded.place() };
+    let place = Place {
+        lake: Location::Folder(scratch.join("lake")),
+        state: scratch.join("state"),
+        lasting: false,
+        bucket: None,
+        ..loaded.place()
+    };
     let Some(found) = loaded.pipelines.iter_mut().find(|p| p.name == pipeline) else { return Ok(None) };
     if let Some(plan) = Arc::get_mut(&mut found.plan) {
         plan.keeps_raw = true;

@@ -1,10 +1,10 @@
 //! What a table's commits tell of the jobs that made them.
 
 use ouzel_core::Result;
+use ouzel_lake::Location;
 use ouzel_lake::jobs::history;
 use serde::Serialize;
 use serde_json::Value;
-use std::path::Path;
 
 /// One commit of a job.
 #[derive(Debug, Clone, Serialize)]
@@ -17,7 +17,7 @@ pub struct Entry {
 }
 
 /// The latest so many, the latest first, as far back as the table's log reaches.
-pub fn audit(lake: &Path, target: &str, most: usize) -> Result<Vec<Entry>> {
+pub fn audit(lake: &Location, target: &str, most: usize) -> Result<Vec<Entry>> {
     let told = history::told(&lake.join(target), most)?;
     Ok(told.into_iter().map(|(version, at, about)| Entry { version, at, job: about["job"].clone() }).collect())
 }

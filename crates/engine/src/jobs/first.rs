@@ -7,19 +7,18 @@ use ouzel_core::error::ResultExt;
 use ouzel_core::{Error, Kind as ErrorKind, Result};
 use ouzel_lake::jobs::history;
 use ouzel_lake::jobs::keys::Keys;
-use ouzel_lake::jobs::landing::beside;
 use ouzel_lake::jobs::target::Target;
 use ouzel_lake::query::{DeltaFiles, InOrder};
-use ouzel_lake::{Queries, quoted};
+use ouzel_lake::{Location, Queries, quoted};
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// A part of a job's memory: what the latest keys may take.
 const PART_OF_MEMORY: usize = 4;
 
 /// The keys of a table as it is; none where it is made anew.
 pub fn keys(lake: &Lake<'_>, job: &Job, target: &Target, columns: &[String], anew: bool) -> Result<Keys> {
-    let folder = folder(lake, job);
+    let folder = folder(lake, job)?;
     let mut keys = Keys::open(&folder, columns, lake.memory / PART_OF_MEMORY)?;
     if anew {
         keys.clear();
@@ -63,12 +62,12 @@ fn catch_up(lake: &Lake<'_>, job: &Job, target: &Target, columns: &[String], key
 
 /// Forgets what is known of keys.
 pub fn forget(lake: &Lake<'_>, job: &Job) -> Result<()> {
-    let folder = folder(lake, job);
+    let folder = folder(lake, job)?;
     std::fs::remove_dir_all(&folder).doing(|| format!("removing `{}`", folder.display()))
 }
 
-fn folder(lake: &Lake<'_>, job: &Job) -> PathBuf {
-    beside(&lake.lake.join(&job.target)).join("keys")
+fn folder(lake: &Lake<'_>, job: &Job) -> Result<PathBuf> {
+    Ok(lake.lake.join(&job.target).beside()?.join("keys"))
 }
 
 /// The table that an append follows, with what is new of it in the order in which it came; all of it where the job's table is made anew.
@@ -83,7 +82,7 @@ pub fn files_of(lake: &Lake<'_>, queries: &Queries, planned: &Planned, increment
 }
 
 /// All files of a version of a table in the order in which they came; where its log does not reach back, by name.
-pub fn in_order(queries: &Queries, root: &Path, version: u64) -> Result<DeltaFiles> {
+pub fn in_order(queries: &Queries, root: &Location, version: u64) -> Result<DeltaFiles> {
     let mut files = queries.version(root, version)?;
     let came = history::changes(root, None, version).map(|changes| changes.added).unwrap_or_default();
     let came: HashMap<String, usize> = came.into_iter().enumerate().map(|(at, file)| (file.path, at)).collect();

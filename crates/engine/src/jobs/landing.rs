@@ -5,11 +5,12 @@ use super::{Files, Job};
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use ouzel_core::error::ResultExt;
 use ouzel_core::{Error, Kind as ErrorKind, Result};
-use ouzel_lake::jobs::landing::{Arrived, Ledger, beside, list};
+use ouzel_lake::Location;
+use ouzel_lake::jobs::landing::{Arrived, Ledger};
 use ouzel_lake::query::{DeltaFiles, columns_of_file, read_file};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 /// Files of a source.
@@ -31,11 +32,13 @@ pub struct Landing {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub new_columns: Vec<String>,
     #[serde(skip)]
-    folder: PathBuf,
+    folder: Location,
     #[serde(skip)]
     new: Vec<Arrived>,
     #[serde(skip)]
     columns: SchemaRef,
+    #[serde(skip)]
+    has_table: bool,
 }
 
 /// A file that cannot be taken.
@@ -48,26 +51,29 @@ pub struct Aside {
 
 impl Landing {
     /// Looks at the files of a job's source. `anew`: takes those that were taken as well.
-    pub fn look(job: &Job, source: &str, pattern: &Path, table: &Path, anew: bool) -> Result<Landing> {
-        let (folder, files) = list(pattern).map_err(|e| e.context(format!("{}: source `{source}`", job.file)))?;
+    pub fn look(job: &Job, source: &Files, table: &Location, anew: bool) -> Result<Landing> {
+        let files = source.pattern.list().map_err(|e| e.context(format!("{}: source `{}`", job.file, source.name)))?;
         let ledger = Ledger::read(table)?;
-        let known = std::fs::read(kept(table)).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
+        let has_table = ledger.is_of_a_table();
+        let known = if has_table { std::fs::read(kept(table)?).ok() } else { None };
+        let known = known.and_then(|bytes| serde_json::from_slice(&bytes).ok());
         let known: BTreeMap<String, Aside> = known.unwrap_or_default();
         let mut columns = match anew || ledger.columns.is_empty() {
             true => None,
             false => Some(read_columns(&ledger.columns)?),
         };
         let mut landing = Landing {
-            source: source.to_string(),
+            source: source.name.clone(),
             files: 0,
             bytes: 0,
             aside: BTreeMap::new(),
             changed: Vec::new(),
             gone: 0,
             new_columns: Vec::new(),
-            folder,
+            folder: source.pattern.folder.clone(),
             new: Vec::new(),
             columns: Arc::new(Schema::empty()),
+            has_table,
         };
         landing.gone = ledger.files.keys().filter(|path| files.binary_search_by(|file| file.path.cmp(path)).is_err()).count();
         for file in files {
@@ -80,9 +86,12 @@ impl Landing {
             let before = known.get(&file.path).filter(|aside| (aside.bytes, aside.modified) == (file.bytes, file.modified));
             let judged = match before {
                 Some(aside) => Err(aside.why.clone()),
-                None => columns_of_file(&landing.folder.join(&file.path))
-                    .map_err(|e| e.to_string())
-                    .and_then(|its| landing.judge(&mut columns, &its)),
+                None => match columns_of_file(&landing.folder, &file) {
+                    // Nothing is known of a file whose store does not answer.
+                    Err(e) if matches!(e.kind, ErrorKind::Unavailable | ErrorKind::Config) => return Err(e),
+                    Err(e) => Err(e.to_string()),
+                    Ok(its) => landing.judge(&mut columns, &its),
+                },
             };
             match judged {
                 Ok(()) => landing.new.push(file),
@@ -135,7 +144,7 @@ impl Landing {
         let (bad, good): (Vec<_>, Vec<_>) = std::mem::take(&mut self.new)
             .into_iter()
             .map(|file| {
-                let why = suspects.contains(&file.path).then(|| read_file(&self.folder.join(&file.path)).err()).flatten();
+                let why = suspects.contains(&file.path).then(|| read_file(&self.folder, &file.path).err()).flatten();
                 (file, why)
             })
             .partition(|(_, why)| why.is_some());
@@ -164,26 +173,26 @@ impl Landing {
     }
 
     /// Remembers, beside the table, what was set aside, so that only what has changed is looked at again.
-    pub fn keep(&self, table: &Path) -> Result<()> {
-        if !table.is_dir() {
+    pub fn keep(&self, table: &Location) -> Result<()> {
+        if self.new.is_empty() && !self.has_table {
             return Ok(());
         }
         if !self.new.is_empty() {
             Ledger::read(table)?.keep(table)?;
         }
-        let place = kept(table);
+        let place = kept(table)?;
         if self.aside.is_empty() && !place.exists() {
             return Ok(());
         }
         let bytes = serde_json::to_vec(&self.aside).map_err(|e| Error::internal(e.to_string()))?;
-        let write = || std::fs::create_dir_all(beside(table)).and_then(|()| std::fs::write(&place, bytes));
+        let write = || std::fs::create_dir_all(place.parent().unwrap_or(&place)).and_then(|()| std::fs::write(&place, bytes));
         write().doing(|| format!("writing `{}`", place.display()))
     }
 }
 
 /// All files that a table has taken, in the order in which it has. [`ErrorKind::Changed`]: some are not there any more as they were.
-pub fn taken(source: &Files, table: &Path) -> Result<DeltaFiles> {
-    let (folder, files) = list(&source.pattern)?;
+pub fn taken(source: &Files, table: &Location) -> Result<DeltaFiles> {
+    let files = source.pattern.list()?;
     let ledger = Ledger::read(table)?;
     let as_taken = |file: &Arrived| {
         let taken = ledger.files.get(&file.path)?;
@@ -200,11 +209,11 @@ pub fn taken(source: &Files, table: &Path) -> Result<DeltaFiles> {
     }
     there.sort_by_key(|(version, _)| *version);
     let files: Vec<Arrived> = there.into_iter().map(|(_, file)| file).collect();
-    Ok(DeltaFiles::of_folder(&folder, &table_of_source(&source.name), read_columns(&ledger.columns)?, &files))
+    Ok(DeltaFiles::of_folder(&source.pattern.folder, &table_of_source(&source.name), read_columns(&ledger.columns)?, &files))
 }
 
-fn kept(table: &Path) -> PathBuf {
-    beside(table).join("aside.json")
+fn kept(table: &Location) -> Result<PathBuf> {
+    Ok(table.beside()?.join("aside.json"))
 }
 
 fn read_columns(columns: &[(String, String)]) -> Result<SchemaRef> {

@@ -107,7 +107,7 @@ fn plan_landing(
     sources: Vec<Source>,
 ) -> Result<Planned> {
     let changed = last.as_ref().is_some_and(|last| last.job["definition"] != job.version.as_str());
-    let look = |anew| Landing::look(job, &source.name, &source.pattern, &lake.lake.join(&job.target), anew);
+    let look = |anew| Landing::look(job, source, &lake.lake.join(&job.target), anew);
     let mut landing = look(full || changed || last.is_none())?;
     let everything =
         |landing: &Landing| job.config.load == Load::Full && (landing.files + landing.changed.len() + landing.gone) > 0;

@@ -12,22 +12,19 @@ use crate::fault;
 use arrow_array::RecordBatch;
 use ouzel_core::clock::Stopwatch;
 use ouzel_core::{Error, Kind as ErrorKind, Result};
-use ouzel_lake::Queries;
 use ouzel_lake::jobs::target::{Target, Written};
+use ouzel_lake::{Location, Queries};
 use serde::Serialize;
 use serde_json::json;
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// A part of a job's memory: rows that are written and not yet on disk.
 const PART_OF_MEMORY: usize = 4;
 
-/// Where a project's tables lie, and what jobs remember beside them.
+/// Where a project's tables lie, and how jobs run there.
 pub struct Lake<'a> {
-    pub lake: &'a Path,
-    /// Folder of the pauses.
-    pub state: &'a Path,
+    pub lake: &'a Location,
     pub threads: usize,
     /// Bytes that a job keeps in memory, about.
     pub memory: usize,

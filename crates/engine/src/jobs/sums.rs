@@ -8,7 +8,6 @@ use ouzel_core::{Kind as ErrorKind, Result};
 use ouzel_lake::Queries;
 use ouzel_lake::jobs::groups::{Groups, Memory};
 use ouzel_lake::jobs::history;
-use ouzel_lake::jobs::landing::beside;
 use ouzel_lake::jobs::target::{Target, Written};
 use ouzel_lake::query::Additive;
 use std::path::PathBuf;
@@ -45,29 +44,29 @@ pub fn write(
     let added = match write() {
         // What is remembered is damaged: without it, it is made again.
         Err(e) if e.kind == ErrorKind::Data => {
-            Groups::forget(&folder(lake, job))?;
+            Groups::forget(&folder(lake, job)?)?;
             write()
         }
         other => other,
     };
     match added {
         Ok(Some(added)) => Ok(Some(added)),
-        Ok(None) => Groups::forget(&folder(lake, job)).map(|()| None),
-        Err(e) if e.kind == ErrorKind::Data => Groups::forget(&folder(lake, job)).map(|()| None),
+        Ok(None) => Groups::forget(&folder(lake, job)?).map(|()| None),
+        Err(e) if e.kind == ErrorKind::Data => Groups::forget(&folder(lake, job)?).map(|()| None),
         Err(e) => Err(e),
     }
 }
 
 /// What is remembered as of a version of the table is as of another, which is of the same rows of its sources.
 pub fn keep(lake: &Lake<'_>, job: &Job, seen: Option<u64>, version: u64) -> Result<()> {
-    match Groups::open(&folder(lake, job), &job.version, 0) {
+    match Groups::open(&folder(lake, job)?, &job.version, 0) {
         Some(groups) if groups.version() == seen => groups.commit(version),
         _ => Ok(()),
     }
 }
 
-fn folder(lake: &Lake<'_>, job: &Job) -> PathBuf {
-    beside(&lake.lake.join(&job.target)).join("groups")
+fn folder(lake: &Lake<'_>, job: &Job) -> Result<PathBuf> {
+    Ok(lake.lake.join(&job.target).beside()?.join("groups"))
 }
 
 fn from_everything(lake: &Lake<'_>, job: &Job, queries: &Queries, sql: &str, target: &Target) -> Result<Option<Added>> {
@@ -81,7 +80,7 @@ fn from_everything(lake: &Lake<'_>, job: &Job, queries: &Queries, sql: &str, tar
         if memories.is_empty() {
             return Ok(None);
         }
-        let folder = folder(lake, job);
+        let folder = folder(lake, job)?;
         Groups::forget(&folder)?;
         let groups = Arc::new(Groups::begin(&folder, &job.version, memories, lake.memory / PART_OF_MEMORY)?);
         return add(lake, queries, &additive, groups, None, target).map(Some);
@@ -125,7 +124,7 @@ fn remembered(
     last: &Entry,
     before: Option<&Entry>,
 ) -> Result<Option<Arc<Groups>>> {
-    let (folder, bytes) = (folder(lake, job), lake.memory / PART_OF_MEMORY);
+    let (folder, bytes) = (folder(lake, job)?, lake.memory / PART_OF_MEMORY);
     if memories.is_empty() {
         return Groups::begin(&folder, &job.version, memories, bytes).map(|groups| Some(Arc::new(groups)));
     }

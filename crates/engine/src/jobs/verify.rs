@@ -7,7 +7,6 @@ use super::{Job, Lake, audit, first, landing};
 use ouzel_core::{Error, Result};
 use ouzel_lake::jobs::history;
 use ouzel_lake::jobs::keys::{Keys, Secret};
-use ouzel_lake::jobs::landing::beside;
 use ouzel_lake::jobs::target::{Target, Written};
 use ouzel_lake::{Queries, quoted};
 use std::collections::HashMap;
@@ -60,7 +59,7 @@ pub fn verify(lake: &Lake<'_>, job: &Job) -> Result<(u64, u64, u64)> {
     let stored = schema.fields().iter().map(as_stored).collect::<Vec<_>>().join(", ");
     let Some((table, files)) = in_order else { return compared(&format!("select {stored} from ({sql}) as made")) };
     // Rows that depend on their order are made as a run makes them, into files that no commit names.
-    let keys = beside(&root).join("verify");
+    let keys = root.beside()?.join("verify");
     let made = || -> Result<Written> {
         let names = job.unique_key();
         let mut keys = match names.is_empty() {

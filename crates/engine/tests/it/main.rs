@@ -15,3 +15,4 @@ mod project;
 mod s3;
 mod sinks;
 mod webhook;
+mod weed;

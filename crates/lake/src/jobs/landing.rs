@@ -1,12 +1,17 @@
-//! Files that others put into a folder, and which of them a table has taken: told in its commits, kept beside it to be found fast.
+//! Files that others put into a folder or a bucket, and which of them a table has taken: told in its commits, kept beside it to be found fast.
 
 use super::history;
+use crate::bucket::Bucket;
+use crate::location::Location;
+use object_store::ObjectMeta;
+use object_store::path::Path as Key;
 use ouzel_core::error::ResultExt;
 use ouzel_core::{Error, Kind, Result};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
 /// A file as it lies there.
@@ -28,36 +33,78 @@ fn folder_of(pattern: &str) -> (&str, &str) {
     }
 }
 
-/// The files of a pattern (`*`, `?`, `[..]`; `**` is any number of folders), by name, and the folder that their names begin behind. Hidden ones are passed over.
-/// [`Kind::Config`]: there is no such folder.
-pub fn list(pattern: &Path) -> Result<(PathBuf, Vec<Arrived>)> {
-    let text = pattern.to_string_lossy();
-    let (folder, rest) = folder_of(&text);
-    let folder = PathBuf::from(folder);
-    if !folder.is_dir() {
-        return Err(Error::config(format!("there is no folder `{}`, where `{text}` looks for files", folder.display())));
-    }
-    let options = glob::MatchOptions { case_sensitive: true, require_literal_separator: true, require_literal_leading_dot: true };
-    let whole = format!("{}/{rest}", glob::Pattern::escape(&folder.to_string_lossy()));
-    let found = glob::glob_with(&whole, options).map_err(|e| Error::config(format!("`{text}` is no pattern of files: {e}")))?;
-    let mut files = Vec::new();
-    for path in found {
-        let path = path.map_err(|e| Error::unavailable(format!("listing `{text}`")).caused_by(e))?;
-        let about = match fs::metadata(&path) {
-            Ok(about) if about.is_dir() => continue,
-            Ok(about) => about,
-            // Gone since it was listed.
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => continue,
-            Err(e) => return Err(e).doing(|| format!("looking at `{}`", path.display())),
-        };
-        let modified = about.modified().ok().and_then(|at| at.duration_since(UNIX_EPOCH).ok());
-        let name = path.strip_prefix(&folder).unwrap_or(&path).to_str().map(String::from);
-        let name = name.ok_or_else(|| Error::config(format!("the name of `{}` is not UTF-8: rename it", path.display())))?;
-        files.push(Arrived { path: name, bytes: about.len(), modified: modified.map_or(0, |at| at.as_millis() as i64) });
-    }
-    files.sort_by(|a, b| a.path.cmp(&b.path));
-    Ok((folder, files))
+/// Which files of a folder or a bucket are meant: `*`, `?`, `[..]`; `**` is any number of folders. Hidden ones are passed over.
+#[derive(Debug, Clone)]
+pub struct Pattern {
+    /// What all their names lie in.
+    pub folder: Location,
+    rest: String,
 }
+
+impl Pattern {
+    pub fn of_folder(pattern: &Path) -> Pattern {
+        let text = pattern.to_string_lossy();
+        let (folder, rest) = folder_of(&text);
+        Pattern { folder: Location::Folder(PathBuf::from(folder)), rest: rest.to_string() }
+    }
+
+    /// `pattern`: of the names of objects.
+    pub fn of_bucket(bucket: Arc<Bucket>, pattern: &str) -> Pattern {
+        let (folder, rest) = folder_of(pattern);
+        let key = if folder == "." { Key::default() } else { Key::from(folder) };
+        Pattern { folder: Location::Bucket { bucket, key, work: PathBuf::new() }, rest: rest.to_string() }
+    }
+
+    /// The files, by name. [`Kind::Config`]: there is no such folder.
+    pub fn list(&self) -> Result<Vec<Arrived>> {
+        let mut files = match &self.folder {
+            Location::Folder(folder) => self.list_folder(folder)?,
+            Location::Bucket { bucket, key, .. } => {
+                let pattern = glob::Pattern::new(&self.rest).map_err(|e| self.is_none(&e))?;
+                let arrived = |about: ObjectMeta| {
+                    let path = about.location.as_ref().strip_prefix(key.as_ref())?.trim_start_matches('/').to_string();
+                    let is_meant = pattern.matches_with(&path, OPTIONS);
+                    is_meant.then(|| Arrived { path, bytes: about.size, modified: about.last_modified.timestamp_millis() })
+                };
+                bucket.list(key, None)?.into_iter().filter_map(arrived).collect()
+            }
+        };
+        files.sort_by(|a, b| a.path.cmp(&b.path));
+        Ok(files)
+    }
+
+    fn list_folder(&self, folder: &Path) -> Result<Vec<Arrived>> {
+        if !folder.is_dir() {
+            let message = format!("there is no folder `{}`, where `{}` looks for files", folder.display(), self.rest);
+            return Err(Error::config(message));
+        }
+        let whole = format!("{}/{}", glob::Pattern::escape(&folder.to_string_lossy()), self.rest);
+        let found = glob::glob_with(&whole, OPTIONS).map_err(|e| self.is_none(&e))?;
+        let mut files = Vec::new();
+        for path in found {
+            let path = path.map_err(|e| Error::unavailable(format!("listing `{whole}`")).caused_by(e))?;
+            let about = match fs::metadata(&path) {
+                Ok(about) if about.is_dir() => continue,
+                Ok(about) => about,
+                // Gone since it was listed.
+                Err(e) if e.kind() == std::io::ErrorKind::NotFound => continue,
+                Err(e) => return Err(e).doing(|| format!("looking at `{}`", path.display())),
+            };
+            let modified = about.modified().ok().and_then(|at| at.duration_since(UNIX_EPOCH).ok());
+            let name = path.strip_prefix(folder).unwrap_or(&path).to_str().map(String::from);
+            let name = name.ok_or_else(|| Error::config(format!("the name of `{}` is not UTF-8: rename it", path.display())))?;
+            files.push(Arrived { path: name, bytes: about.len(), modified: modified.map_or(0, |at| at.as_millis() as i64) });
+        }
+        Ok(files)
+    }
+
+    fn is_none(&self, e: &glob::PatternError) -> Error {
+        Error::config(format!("`{}` is no pattern of files: {e}", self.rest))
+    }
+}
+
+const OPTIONS: glob::MatchOptions =
+    glob::MatchOptions { case_sensitive: true, require_literal_separator: true, require_literal_leading_dot: true };
 
 /// The files that a table has taken.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -78,26 +125,25 @@ pub struct Taken {
     pub version: u64,
 }
 
-/// Of what jobs keep beside a table; other engines pass over names that begin so.
-pub fn beside(table: &Path) -> PathBuf {
-    table.join("_ouzel")
-}
-
 impl Ledger {
+    /// Whether there is a table.
+    pub fn is_of_a_table(&self) -> bool {
+        self.version.is_some()
+    }
+
     /// Reads what the table's commits tell. [`Kind::Changed`]: its log does not reach back to the beginning any more, and what was kept of it is gone.
-    pub fn read(table: &Path) -> Result<Ledger> {
-        let kept = fs::read(Ledger::place(table)).ok().and_then(|bytes| serde_json::from_slice::<Ledger>(&bytes).ok());
-        let mut ledger = kept.unwrap_or_default();
+    pub fn read(table: &Location) -> Result<Ledger> {
         let Some(latest) = history::latest(table)? else { return Ok(Ledger::default()) };
+        let kept = fs::read(Ledger::place(table)?).ok().and_then(|bytes| serde_json::from_slice::<Ledger>(&bytes).ok());
+        let mut ledger = kept.unwrap_or_default();
         if ledger.version.is_some_and(|version| version > latest) {
             ledger = Ledger::default();
         }
-        for version in ledger.version.map_or(0, |version| version + 1)..=latest {
-            for (_, about) in history::told_at(table, version)? {
-                ledger.take(version, &about["job"])?;
-            }
-            ledger.version = Some(version);
+        let versions: Vec<u64> = (ledger.version.map_or(0, |version| version + 1)..=latest).collect();
+        for (version, about) in history::told_at(table, &versions)? {
+            ledger.take(version, &about["job"])?;
         }
+        ledger.version = Some(latest);
         Ok(ledger)
     }
 
@@ -119,19 +165,20 @@ impl Ledger {
     }
 
     /// Keeps it beside the table: only time depends on it.
-    pub fn keep(&self, table: &Path) -> Result<()> {
-        let (place, part) = (Ledger::place(table), beside(table).join("files.part"));
+    pub fn keep(&self, table: &Location) -> Result<()> {
+        let place = Ledger::place(table)?;
+        let (folder, part) = (table.beside()?, place.with_extension("part"));
         let bytes = serde_json::to_vec(self).map_err(|e| Error::internal(e.to_string()))?;
         let write = || -> std::io::Result<()> {
-            fs::create_dir_all(beside(table))?;
+            fs::create_dir_all(&folder)?;
             fs::write(&part, bytes)?;
             fs::rename(&part, &place)
         };
         write().doing(|| format!("writing `{}`", place.display()))
     }
 
-    fn place(table: &Path) -> PathBuf {
-        beside(table).join("files.json")
+    fn place(table: &Location) -> Result<PathBuf> {
+        Ok(table.beside()?.join("files.json"))
     }
 }
 
@@ -154,10 +201,11 @@ mod tests {
             fs::create_dir_all(folder.path().join(name).parent().expect("has one")).expect("made");
             fs::write(folder.path().join(name), name).expect("written");
         }
-        let (base, files) = list(&folder.path().join("**/*.parquet")).expect("listed");
-        assert_eq!(base, folder.path());
+        let pattern = Pattern::of_folder(&folder.path().join("**/*.parquet"));
+        let files = pattern.list().expect("listed");
+        assert_eq!(pattern.folder.to_string(), folder.path().to_string_lossy());
         let names: Vec<&str> = files.iter().map(|file| file.path.as_str()).collect();
         assert_eq!(names, ["1.parquet", "b/1.parquet", "b/2.parquet", "b/c/4.parquet"]);
-        assert_eq!(list(&folder.path().join("none/*")).expect_err("no folder").kind, Kind::Config);
+        assert_eq!(Pattern::of_folder(&folder.path().join("none/*")).list().expect_err("no folder").kind, Kind::Config);
     }
 }

@@ -1,6 +1,7 @@
 //! The table that a job makes: new files are written beside the old ones, looked at, and put in their place in one commit.
 
 use super::history::ChangedFile;
+use crate::location::Location;
 use crate::query::{Damage, DeltaFiles};
 use crate::tables::columns::{Columns, ToTable};
 use crate::tables::files::Files;
@@ -11,7 +12,6 @@ use deltalake_core::kernel::{Add, Remove};
 use ouzel_core::{Encode, Encoded, Error, Result};
 use serde_json::Value;
 use std::collections::{HashMap, HashSet};
-use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::ScopedJoinHandle;
@@ -32,8 +32,8 @@ pub struct Target {
 
 /// Files that no commit has named yet.
 pub struct Written {
+    table: Location,
     adds: Vec<Add>,
-    paths: Vec<PathBuf>,
     pub rows: u64,
 }
 
@@ -48,16 +48,14 @@ impl Written {
 
     /// Takes them away again: nothing is to become of them.
     pub fn discard(self) {
-        for path in self.paths {
-            let _ = std::fs::remove_file(path);
-        }
+        self.adds.iter().for_each(|add| self.table.remove(&add.path));
     }
 }
 
 impl Target {
     /// Opens the table of a job, or makes it. `seen`: the version that there was when the run was planned; none if there was no table.
     /// [`ouzel_core::Kind::Config`]: its columns do not fit. [`ouzel_core::Kind::Conflict`]: somebody has written to it since it was planned.
-    pub fn open(root: &Path, job: &str, schema: &Schema, partition_by: &[String], seen: Option<u64>) -> Result<Target> {
+    pub fn open(root: &Location, job: &str, schema: &Schema, partition_by: &[String], seen: Option<u64>) -> Result<Target> {
         let columns = Arc::new(Columns::new(schema, partition_by)?);
         let app_id = format!("ouzel.job.{job}");
         let table = Table::open_or_create(root, &columns, &app_id)?;
@@ -130,12 +128,11 @@ impl Target {
                 |writer: ScopedJoinHandle<'_, _>| writer.join().unwrap_or_else(|_| Err(Error::internal("a writer panicked")));
             (came, writers.into_iter().map(ended).collect::<Vec<_>>())
         });
-        let mut all = Written { adds: Vec::new(), paths: Vec::new(), rows: 0 };
+        let mut all = Written { table: self.table.root().clone(), adds: Vec::new(), rows: 0 };
         let mut failed = came;
         for part in parts {
             match part {
                 Ok((adds, rows)) => {
-                    all.paths.extend(adds.iter().map(|add: &Add| self.table.root().join(&add.path)));
                     all.adds.extend(adds);
                     all.rows += rows;
                 }
@@ -169,7 +166,7 @@ impl Target {
         match sync() {
             Ok(()) => Ok((adds, written)),
             Err(e) => {
-                adds.iter().for_each(|add| _ = std::fs::remove_file(self.table.root().join(&add.path)));
+                adds.iter().for_each(|add| self.table.root().remove(&add.path));
                 Err(e)
             }
         }
@@ -251,7 +248,7 @@ mod tests {
         RecordBatch::try_from_iter([("day", days), ("n", numbers)]).expect("sound")
     }
 
-    fn open(root: &Path) -> Target {
+    fn open(root: &Location) -> Target {
         let seen = super::super::history::latest(root).expect("read");
         Target::open(root, "t", &rows("a", 0).schema(), &["day".into()], seen).expect("opens")
     }
@@ -263,14 +260,15 @@ mod tests {
     #[test]
     fn who_was_not_first_replaces_nothing() {
         let folder = tempfile::tempdir().expect("a folder");
+        let root = Location::from(folder.path());
         let job = || serde_json::json!({ "job": {} });
-        let mut first = open(folder.path());
+        let mut first = open(&root);
         let both = vec![Ok(rows("a", 3)), Ok(rows("b", 2))];
         let written = first.write(both.into_iter(), 1).expect("written");
         first.publish(first.replaced(None).expect("listed"), written, job()).expect("published");
-        let planned = Target::open(folder.path(), "t", &rows("a", 0).schema(), &["day".into()], None);
+        let planned = Target::open(&root, "t", &rows("a", 0).schema(), &["day".into()], None);
         assert_eq!(planned.map(|_| ()).expect_err("it is of a plan that is no more").kind, Kind::Conflict);
-        let mut late = open(folder.path());
+        let mut late = open(&root);
         let of_late =
             (late.replaced(Some(&[day("a")])).expect("listed"), late.write([Ok(rows("a", 9))].into_iter(), 1).expect("written"));
         assert_eq!((of_late.0.files(), of_late.0.kept.len()), (1, 1), "only its partition");
@@ -278,12 +276,12 @@ mod tests {
         first.publish(first.replaced(Some(&[day("a")])).expect("listed"), written, job()).expect("published");
         let refused = late.publish(of_late.0, of_late.1, job()).expect_err("somebody was first");
         assert_eq!(refused.kind, Kind::Conflict, "{refused}");
-        let there: u64 = open(folder.path()).replaced(Some(&[])).expect("listed").kept.len() as u64;
+        let there: u64 = open(&root).replaced(Some(&[])).expect("listed").kept.len() as u64;
         assert_eq!(there, 2);
         // What has changed is a file in the place of another.
-        let changes = super::super::history::changes(folder.path(), Some(1), 2).expect("there");
+        let changes = super::super::history::changes(&root, Some(1), 2).expect("there");
         assert_eq!((changes.added.len(), changes.removed.len()), (1, 1));
-        let all = super::super::history::changes(folder.path(), None, 2).expect("there");
+        let all = super::super::history::changes(&root, None, 2).expect("there");
         assert_eq!((all.added.len(), all.removed.len()), (2, 0), "what came and went was never there");
     }
 }

@@ -2,16 +2,16 @@
 
 use super::Damage;
 use super::table::DeltaFiles;
+use crate::location::Location;
 use arrow_array::RecordBatch;
 use datafusion::catalog::{SchemaProvider, TableProvider};
 use datafusion::datasource::MemTable;
 use datafusion::error::{DataFusionError, Result};
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 pub struct Lake {
-    folder: PathBuf,
+    location: Location,
     verify: bool,
     damage: Damage,
     offered: Mutex<BTreeMap<String, Arc<Make>>>,
@@ -24,13 +24,13 @@ pub type Make = dyn Fn() -> ouzel_core::Result<RecordBatch> + Send + Sync;
 
 impl std::fmt::Debug for Lake {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Lake").field("folder", &self.folder).finish_non_exhaustive()
+        f.debug_struct("Lake").field("location", &self.location).finish_non_exhaustive()
     }
 }
 
 impl Lake {
-    pub fn new(folder: PathBuf, verify: bool, damage: Damage) -> Lake {
-        Lake { folder, verify, damage, offered: Mutex::default(), given: Mutex::default() }
+    pub fn new(location: Location, verify: bool, damage: Damage) -> Lake {
+        Lake { location, verify, damage, offered: Mutex::default(), given: Mutex::default() }
     }
 
     /// A table that comes before the lake's of that name.
@@ -52,13 +52,11 @@ impl Lake {
     }
 
     fn is_in_lake(&self, name: &str) -> bool {
-        !name.contains(['/', '\\']) && self.folder.join(name).join("_delta_log").is_dir()
+        self.location.has_table(name).unwrap_or(false)
     }
 
     pub fn names(&self) -> Vec<String> {
-        let entries = std::fs::read_dir(&self.folder).into_iter().flatten().flatten();
-        let mut names: Vec<String> =
-            entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).filter(|name| self.is_in_lake(name)).collect();
+        let mut names = self.location.tables().unwrap_or_default();
         names.extend(self.offered().keys().cloned());
         names.extend(self.given().keys().cloned());
         names.sort();
@@ -85,7 +83,7 @@ impl SchemaProvider for Lake {
             let rows = made.unwrap_or_else(|_| Err(ouzel_core::Error::internal("making a table panicked"))).map_err(external)?;
             return Ok(Some(Arc::new(MemTable::try_new(rows.schema(), vec![vec![rows]])?)));
         }
-        let table = DeltaFiles::open(&self.folder.join(name), None, self.verify, self.damage.clone()).await;
+        let table = DeltaFiles::open(&self.location.join(name), None, self.verify, self.damage.clone()).await;
         Ok(Some(Arc::new(table.map_err(external)?)))
     }
 

@@ -14,6 +14,7 @@ mod tests;
 mod utc;
 
 use crate::jobs::history::ChangedFile;
+use crate::location::Location;
 use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
 use catalog::Lake;
@@ -26,7 +27,6 @@ use errors::failed;
 use futures::StreamExt;
 use ouzel_core::error::ResultExt;
 use ouzel_core::{Error, Result};
-use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::runtime::Runtime;
 
@@ -63,20 +63,20 @@ pub struct Rows<'q> {
 }
 
 impl Queries {
-    /// `lake`: folder of the tables. `verify`: look at every file that is read whether it holds what was written.
-    pub fn open(lake: &Path, threads: usize, verify: bool) -> Result<Queries> {
+    /// `lake`: where the tables lie. `verify`: look at every file that is read whether it holds what was written.
+    pub fn open(lake: &Location, threads: usize, verify: bool) -> Result<Queries> {
         Queries::open_within(lake, threads, verify, MEMORY_BYTES_MAX)
     }
 
     /// With what it may keep in memory, bytes.
-    pub fn open_within(lake: &Path, threads: usize, verify: bool, memory: usize) -> Result<Queries> {
+    pub fn open_within(lake: &Location, threads: usize, verify: bool, memory: usize) -> Result<Queries> {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(threads.max(1))
             .enable_all()
             .build()
             .doing(|| "starting a runtime".into())?;
         let damage = Damage::default();
-        let lake = Arc::new(Lake::new(lake.to_path_buf(), verify, damage.clone()));
+        let lake = Arc::new(Lake::new(lake.clone(), verify, damage.clone()));
         let config = SessionConfig::new()
             .with_target_partitions(threads.max(1))
             .with_information_schema(true)
@@ -101,24 +101,24 @@ impl Queries {
     }
 
     /// A version of a table of the lake stands for its name from here on.
-    pub fn at_version(&self, name: &str, root: &Path, version: u64) -> Result<()> {
+    pub fn at_version(&self, name: &str, root: &Location, version: u64) -> Result<()> {
         let table = self.runtime.block_on(DeltaFiles::open(root, Some(version), true, self.damage.clone()))?;
         self.lake.give(name, Arc::new(table));
         Ok(())
     }
 
     /// A version of a table, to be given.
-    pub fn version(&self, root: &Path, version: u64) -> Result<DeltaFiles> {
+    pub fn version(&self, root: &Location, version: u64) -> Result<DeltaFiles> {
         self.runtime.block_on(DeltaFiles::open(root, Some(version), true, self.damage.clone()))
     }
 
     /// Some files of a version of a table, to be given.
-    pub fn files(&self, root: &Path, version: u64, files: Vec<ChangedFile>) -> Result<DeltaFiles> {
+    pub fn files(&self, root: &Location, version: u64, files: Vec<ChangedFile>) -> Result<DeltaFiles> {
         self.runtime.block_on(DeltaFiles::open_files(root, Some(version), files, self.damage.clone()))
     }
 
     /// Only these files of a table stand for its name from here on.
-    pub fn only_files(&self, name: &str, root: &Path, version: u64, files: Vec<ChangedFile>) -> Result<()> {
+    pub fn only_files(&self, name: &str, root: &Location, version: u64, files: Vec<ChangedFile>) -> Result<()> {
         let table = self.runtime.block_on(DeltaFiles::open_files(root, Some(version), files, self.damage.clone()))?;
         self.lake.give(name, Arc::new(table));
         Ok(())

@@ -2,15 +2,16 @@
 
 use super::Damage;
 use super::checksum::{checksum_of, sum_of_name};
+use crate::bucket::Bucket;
 use crate::jobs::history::ChangedFile;
 use crate::jobs::landing::Arrived;
+use crate::location::Location;
 use arrow_array::{ArrayRef, BooleanArray, RecordBatch, cast::AsArray};
 use arrow_schema::{DataType, Field, FieldRef, Schema, SchemaRef};
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::datasource::TableType;
 use datafusion::datasource::listing::PartitionedFile;
-use datafusion::datasource::object_store::ObjectStoreUrl;
 use datafusion::datasource::physical_plan::{FileGroup, FileScanConfigBuilder, ParquetSource};
 use datafusion::datasource::source::DataSourceExec;
 use datafusion::datasource::table_schema::TableSchemaBuilder;
@@ -19,18 +20,21 @@ use datafusion::logical_expr::utils::conjunction;
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown};
 use datafusion::physical_plan::ExecutionPlan;
 use deltalake_core::kernel::EagerSnapshot;
-use deltalake_core::{DeltaTableBuilder, ensure_table_uri};
 use futures::TryStreamExt;
+use object_store::path::Path as Key;
 use ouzel_core::error::ResultExt;
 use ouzel_core::{Error, Kind};
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
-use std::path::{Path, PathBuf};
+use parquet::errors::ParquetError;
+use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData, ParquetMetaDataReader};
+use std::fs::File;
+use std::path::Path;
 use std::sync::{Arc, PoisonError};
 
 /// One version of a table.
 #[derive(Debug)]
 pub struct DeltaFiles {
-    root: PathBuf,
+    root: Location,
     name: String,
     /// Stored columns, then those of partitions.
     schema: SchemaRef,
@@ -52,18 +56,39 @@ struct DataFile {
     partition: Vec<ScalarValue>,
 }
 
+impl DataFile {
+    /// What is wrong with it on disk.
+    fn problem(&self, table: &Path) -> Option<String> {
+        let path = table.join(&self.path);
+        match std::fs::metadata(&path) {
+            Err(e) => return Some(format!("cannot be read ({e})")),
+            Ok(about) if about.len() != self.bytes => {
+                return Some(format!("is damaged ({} bytes, of the {} that were written)", about.len(), self.bytes));
+            }
+            Ok(_) => {}
+        }
+        let written = sum_of_name(&self.path)?;
+        match checksum_of(&path) {
+            Ok(found) if found == written => None,
+            Ok(found) => Some(format!("is damaged (its bytes sum up to {found:08x}, those that were written to {written:08x})")),
+            Err(e) => Some(format!("cannot be read ({e})")),
+        }
+    }
+}
+
 impl DeltaFiles {
     /// A version, the latest if none is named. [`Kind::Config`]: it uses something of Delta that is not read here.
-    pub async fn open(root: &Path, version: Option<u64>, verify: bool, damage: Damage) -> ouzel_core::Result<DeltaFiles> {
-        let name = root.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    pub async fn open(root: &Location, version: Option<u64>, verify: bool, damage: Damage) -> ouzel_core::Result<DeltaFiles> {
+        let name = root.name();
         let wrong = |e: deltalake_core::DeltaTableError| Error::unavailable(format!("opening the table `{name}`")).caused_by(e);
-        let root = root.canonicalize().map_err(|e| Error::unavailable(format!("opening the table `{name}`: {e}")))?;
-        let url = ensure_table_uri(root.to_string_lossy()).map_err(wrong)?;
-        let mut builder = DeltaTableBuilder::from_url(url).map_err(wrong)?;
-        if let Some(version) = version {
-            builder = builder.with_version(version);
-        }
-        let table = builder.load().await.map_err(wrong)?;
+        let root = match root {
+            Location::Folder(path) => {
+                let path = path.canonicalize().map_err(|e| Error::unavailable(format!("opening the table `{name}`: {e}")))?;
+                Location::Folder(path)
+            }
+            bucket => bucket.clone(),
+        };
+        let table = root.open_table(version).await?;
         let snapshot = table.snapshot().map_err(wrong)?.snapshot();
         let (stored, partitions) = columns(snapshot, &name)?;
         let mut files = Vec::new();
@@ -92,7 +117,7 @@ impl DeltaFiles {
 
     /// Some files of a table, in their order, whether a version names them or not, with the columns of a version.
     pub async fn open_files(
-        root: &Path,
+        root: &Location,
         version: Option<u64>,
         files: Vec<ChangedFile>,
         damage: Damage,
@@ -108,11 +133,11 @@ impl DeltaFiles {
         Ok(table)
     }
 
-    /// Parquet files in a folder that are no table's, with the columns that they are known to have.
-    pub fn of_folder(root: &Path, name: &str, columns: SchemaRef, files: &[Arrived]) -> DeltaFiles {
+    /// Parquet files that are no table's, with the columns that they are known to have.
+    pub fn of_folder(root: &Location, name: &str, columns: SchemaRef, files: &[Arrived]) -> DeltaFiles {
         let named = |file: &Arrived| DataFile { path: file.path.clone(), bytes: file.bytes, rows: None, partition: Vec::new() };
         DeltaFiles {
-            root: root.to_path_buf(),
+            root: root.clone(),
             name: name.to_string(),
             schema: columns.clone(),
             stored: columns,
@@ -186,13 +211,15 @@ impl DeltaFiles {
 
     /// Those that are sound. The others are told: nothing of them is served.
     fn sound<'f>(&self, files: Vec<&'f DataFile>) -> Vec<&'f DataFile> {
+        // A bucket tells by itself when it cannot give what it was given.
+        let Location::Folder(root) = &self.root else { return files };
         if !self.verify {
             return files;
         }
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
         let part = files.len().div_ceil(threads).max(1);
         let problems: Vec<Option<String>> = std::thread::scope(|scope| {
-            let check = |files: &[&DataFile]| files.iter().map(|file| self.problem(file)).collect::<Vec<_>>();
+            let check = |files: &[&DataFile]| files.iter().map(|file| file.problem(root)).collect::<Vec<_>>();
             let parts: Vec<_> = files.chunks(part).map(|files| scope.spawn(move || check(files))).collect();
             parts.into_iter().flat_map(|part| part.join().unwrap_or_default()).collect()
         });
@@ -212,31 +239,17 @@ impl DeltaFiles {
         sound
     }
 
-    fn problem(&self, file: &DataFile) -> Option<String> {
-        let path = self.root.join(&file.path);
-        match std::fs::metadata(&path) {
-            Err(e) => return Some(format!("cannot be read ({e})")),
-            Ok(about) if about.len() != file.bytes => {
-                return Some(format!("is damaged ({} bytes, of the {} that were written)", about.len(), file.bytes));
-            }
-            Ok(_) => {}
-        }
-        let written = sum_of_name(&file.path)?;
-        match checksum_of(&path) {
-            Ok(found) if found == written => None,
-            Ok(found) => Some(format!("is damaged (its bytes sum up to {found:08x}, those that were written to {written:08x})")),
-            Err(e) => Some(format!("cannot be read ({e})")),
-        }
-    }
-
     fn partitioned_file(&self, file: &DataFile) -> Result<PartitionedFile> {
-        let path = self.root.join(&file.path);
-        let location = object_store::path::Path::from_absolute_path(&path).map_err(|e| DataFusionError::External(Box::new(e)))?;
+        let location = self.root.key_of(&file.path).map_err(external)?;
         let mut listed = PartitionedFile::new(location.to_string(), file.bytes);
         listed.object_meta.location = location;
         listed.partition_values = file.partition.clone();
         Ok(listed)
     }
+}
+
+fn external(e: Error) -> DataFusionError {
+    DataFusionError::External(Box::new(e))
 }
 
 #[async_trait::async_trait]
@@ -272,7 +285,11 @@ impl TableProvider for DeltaFiles {
         for (i, file) in files.into_iter().enumerate() {
             lists[i % groups].push(self.partitioned_file(file)?);
         }
-        let scan = FileScanConfigBuilder::new(ObjectStoreUrl::local_filesystem(), Arc::new(source))
+        let (url, store) = self.root.store().map_err(external)?;
+        if let Location::Bucket { .. } = self.root {
+            state.runtime_env().register_object_store(url.as_ref(), store);
+        }
+        let scan = FileScanConfigBuilder::new(url, Arc::new(source))
             .with_file_groups(lists.into_iter().map(FileGroup::new).collect())
             .with_projection_indices(projection.cloned())?
             .with_limit(limit)
@@ -309,21 +326,45 @@ fn columns(snapshot: &EagerSnapshot, name: &str) -> ouzel_core::Result<(SchemaRe
 }
 
 /// The columns of a Parquet file, as its footer tells. [`Kind::Data`]: it is none, or not all of it is there.
-pub fn columns_of_file(path: &Path) -> ouzel_core::Result<SchemaRef> {
-    let wrong = |e: parquet::errors::ParquetError| Error::new(Kind::Data, "it is no whole Parquet file").caused_by(e);
-    let file = std::fs::File::open(path).doing(|| format!("opening `{}`", path.display()))?;
+pub fn columns_of_file(folder: &Location, file: &Arrived) -> ouzel_core::Result<SchemaRef> {
+    let wrong = |e: ParquetError| Error::new(Kind::Data, "it is no whole Parquet file").caused_by(e);
     let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
-    let metadata = ArrowReaderMetadata::load(&file, options).map_err(wrong)?;
+    let metadata = match folder {
+        Location::Folder(folder) => {
+            let path = folder.join(&file.path);
+            let file = File::open(&path).doing(|| format!("opening `{}`", path.display()))?;
+            ArrowReaderMetadata::load(&file, options).map_err(wrong)?
+        }
+        Location::Bucket { bucket, .. } => {
+            let footer = footer(bucket, &folder.key_of(&file.path)?, file.bytes)?;
+            footer.and_then(|footer| ArrowReaderMetadata::try_new(Arc::new(footer), options)).map_err(wrong)?
+        }
+    };
     let fields = metadata.schema().fields().iter().map(|field| Field::new(field.name(), viewed(field.data_type()), true));
     Ok(Arc::new(Schema::new(fields.collect::<Vec<_>>())))
 }
 
+/// What is read of a footer before it has told how long it is.
+const FOOTER_BYTES: usize = 64 << 10;
+
+fn footer(bucket: &Bucket, key: &Key, bytes: u64) -> ouzel_core::Result<std::result::Result<ParquetMetaData, ParquetError>> {
+    let mut wanted = FOOTER_BYTES;
+    loop {
+        let tail = bucket.read_range(key, bytes.saturating_sub(wanted as u64)..bytes)?;
+        let mut reader = ParquetMetaDataReader::new().with_page_index_policy(PageIndexPolicy::Skip);
+        match reader.try_parse_sized(&tail, bytes) {
+            Err(ParquetError::NeedMoreData(more)) if more > tail.len() && tail.len() < bytes as usize => wanted = more,
+            parsed => return Ok(parsed.and_then(|()| reader.finish())),
+        }
+    }
+}
+
 /// Reads all of a file: why it cannot be.
-pub fn read_file(path: &Path) -> ouzel_core::Result<()> {
+pub fn read_file(folder: &Location, name: &str) -> ouzel_core::Result<()> {
     let wrong = |e: &dyn std::fmt::Display| Error::new(Kind::Data, format!("it cannot be read: {e}"));
-    let file = std::fs::File::open(path).doing(|| format!("opening `{}`", path.display()))?;
-    let reader = ParquetRecordBatchReaderBuilder::try_new(file).and_then(|reader| reader.build()).map_err(|e| wrong(&e))?;
-    reader.into_iter().try_for_each(|batch| batch.map(|_| ()).map_err(|e| wrong(&e)))
+    let bytes = folder.read(name)?.ok_or_else(|| wrong(&"it is gone"))?;
+    let reader = ParquetRecordBatchReaderBuilder::try_new(bytes::Bytes::from(bytes)).and_then(|reader| reader.build());
+    reader.map_err(|e| wrong(&e))?.into_iter().try_for_each(|batch| batch.map(|_| ()).map_err(|e| wrong(&e)))
 }
 
 /// Text is read as views.

@@ -6,7 +6,7 @@ use arrow_array::{Date32Array, Int64Array, StringViewArray};
 use ouzel_core::Kind;
 use ouzel_core::{Report, yaml};
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// A table of so many commits, three rows each, one a partition.
 fn table(lake: &Path, commits: i64) {
@@ -24,7 +24,7 @@ fn table(lake: &Path, commits: i64) {
     };
     for commit in 0..commits {
         let writer = Writer { app_id: format!("test.{commit}"), pipeline: "p".into() };
-        let mut sink = sink.clone().open(lake, rows(0).schema(), writer, Commits::Own).expect("opens");
+        let mut sink = sink.clone().open(&lake.into(), rows(0).schema(), writer, Commits::Own).expect("opens");
         let block = sink.encoder().and_then(|mut e| e.encode(&rows(3 * commit))).expect("encodes");
         sink.write(block, 0).expect("writes");
         sink.close().expect("closes");
@@ -55,7 +55,7 @@ fn sum(queries: &Queries, sql: &str) -> i64 {
 fn rows_come_back_with_the_values_of_their_partitions() {
     let lake = tempfile::tempdir().expect("a folder");
     table(lake.path(), 3);
-    let queries = Queries::open(lake.path(), 2, true).expect("opens");
+    let queries = Queries::open(&lake.path().into(), 2, true).expect("opens");
     assert_eq!(queries.tables(), ["t"]);
     assert_eq!(queries.columns("t"), ["n", "text", "day"]);
     assert_eq!(sum(&queries, "select sum(n) from t"), 36);
@@ -81,7 +81,7 @@ fn a_flipped_bit_is_found_and_the_rest_is_served() {
     table(lake.path(), 2);
     let files = files(lake.path());
     assert_eq!(files.len(), 6);
-    let whole = sum(&Queries::open(lake.path(), 2, true).expect("opens"), "select sum(n) from t");
+    let whole = sum(&Queries::open(&lake.path().into(), 2, true).expect("opens"), "select sum(n) from t");
     for file in &files {
         let bytes = fs::read(file).expect("reads");
         let name = file.file_name().expect("a name").to_string_lossy().into_owned();
@@ -91,18 +91,18 @@ fn a_flipped_bit_is_found_and_the_rest_is_served() {
             let mut damaged = bytes.clone();
             damaged[at] ^= 1 << (at % 8);
             fs::write(file, &damaged).expect("writes");
-            let queries = Queries::open(lake.path(), 2, true).expect("opens");
+            let queries = Queries::open(&lake.path().into(), 2, true).expect("opens");
             sums.push(sum(&queries, "select coalesce(sum(n), 0) from t"));
             let told = queries.damaged();
             assert!(told.len() == 1 && told[0].contains(&name) && told[0].contains("its 1 rows are left out"), "{told:?}");
         }
         assert!(sums.iter().all(|sum| *sum == sums[0] && *sum <= whole), "{sums:?}");
         fs::write(file, &bytes[..bytes.len() / 2]).expect("writes");
-        let queries = Queries::open(lake.path(), 2, true).expect("opens");
+        let queries = Queries::open(&lake.path().into(), 2, true).expect("opens");
         assert_eq!(sum(&queries, "select coalesce(sum(n), 0) from t"), sums[0]);
         assert!(queries.damaged()[0].contains("bytes, of the"));
         fs::remove_file(file).expect("is removed");
-        let queries = Queries::open(lake.path(), 2, true).expect("opens");
+        let queries = Queries::open(&lake.path().into(), 2, true).expect("opens");
         assert_eq!(sum(&queries, "select coalesce(sum(n), 0) from t"), sums[0]);
         assert!(queries.damaged()[0].contains("cannot be read"));
         fs::write(file, &bytes).expect("writes");
@@ -113,7 +113,7 @@ fn a_flipped_bit_is_found_and_the_rest_is_served() {
 #[test]
 fn functions_of_our_own() {
     let folder = tempfile::tempdir().expect("a folder");
-    let queries = Queries::open(folder.path(), 2, false).expect("opens");
+    let queries = Queries::open(&folder.path().into(), 2, false).expect("opens");
     let one = |sql: &str| {
         let rows = queries.all(sql).expect(sql);
         arrow_cast::display::array_value_to_string(rows[0].column(0), 0).expect("text")

@@ -3,6 +3,7 @@
 use super::columns::Columns;
 use super::partitions::{Partition, folder, split};
 use super::stats;
+use crate::location::{Location, sync_folder};
 use crate::query::{Summed, suffix};
 use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
@@ -28,6 +29,8 @@ const OPEN_MAX: usize = 128;
 const ROW_GROUP_ROWS: usize = 1_000_000;
 
 pub struct Files {
+    table: Location,
+    /// Where they are written.
     root: PathBuf,
     columns: Arc<Columns>,
     schema: SchemaRef,
@@ -47,24 +50,26 @@ pub struct Files {
 
 /// Complete files.
 pub struct Finished {
+    table: Location,
     pub adds: Vec<Add>,
     files: Vec<(File, PathBuf)>,
     folders: BTreeSet<PathBuf>,
 }
 
 impl Finished {
-    /// Puts them on disk for good.
-    fn sync(files: &[(File, PathBuf)], folders: &BTreeSet<PathBuf>) -> Result<()> {
-        for (file, path) in files {
-            file.sync_all().doing(|| format!("syncing `{}`", path.display()))?;
-        }
-        folders.iter().try_for_each(|folder| sync_folder(folder))
-    }
-
-    /// What is to be added, and what has to be done before.
+    /// What is to be added, and what has to be done before: put them where they belong, for good.
     pub fn split(self) -> (Vec<Add>, impl FnOnce() -> Result<()> + Send + 'static) {
-        let Finished { adds, files, folders } = self;
-        (adds, move || Finished::sync(&files, &folders))
+        let Finished { table, adds, files, folders } = self;
+        let names: Vec<String> = adds.iter().map(|add| add.path.clone()).collect();
+        (adds, move || match table {
+            Location::Folder(_) => {
+                for (file, path) in &files {
+                    file.sync_all().doing(|| format!("syncing `{}`", path.display()))?;
+                }
+                folders.iter().try_for_each(|folder| sync_folder(folder))
+            }
+            Location::Bucket { .. } => names.iter().try_for_each(|name| table.send(name)),
+        })
     }
 }
 
@@ -77,14 +82,15 @@ struct DataFile {
 }
 
 impl Files {
-    pub fn new(root: &Path, columns: &Arc<Columns>, app_id: &str) -> Files {
+    pub fn new(table: &Location, columns: &Arc<Columns>, app_id: &str) -> Files {
         let app: String = app_id.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).take(40).collect();
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let (now, here, next) = (WallClock.now_us(), std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
         let prefix = format!("{app}-{now:x}-{here:x}-{next:x}");
         let (columns, schema) = (columns.clone(), columns.file_schema());
         Files {
-            root: root.to_path_buf(),
+            table: table.clone(),
+            root: table.writing_folder(),
             columns,
             schema,
             prefix,
@@ -135,6 +141,7 @@ impl Files {
         self.finish_open()?;
         self.uncommitted.clear();
         Ok(Finished {
+            table: self.table.clone(),
             adds: std::mem::take(&mut self.finished),
             files: std::mem::take(&mut self.unsynced),
             folders: std::mem::take(&mut self.folders),
@@ -216,11 +223,6 @@ impl DataFile {
         };
         Ok((add, file, path))
     }
-}
-
-/// A file's name is durable only when its folder is.
-pub fn sync_folder(folder: &Path) -> Result<()> {
-    File::open(folder).and_then(|f| f.sync_all()).doing(|| format!("syncing the folder `{}`", folder.display()))
 }
 
 fn failed(e: ParquetError, path: &Path) -> Error {

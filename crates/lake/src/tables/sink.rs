@@ -6,6 +6,7 @@
 use super::columns::{Columns, ToTable};
 use super::files::Files;
 use super::table::{Commit, Table};
+use crate::location::Location;
 use arrow_schema::SchemaRef;
 use deltalake_core::kernel::Add;
 use ouzel_core::clock::Stopwatch;
@@ -13,7 +14,6 @@ use ouzel_core::units::TimeSpan;
 use ouzel_core::{Encode, Encoded, Error, Kind, Prepared, Report, Result, Sink, Spanned};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Rows in a Delta table of the project's lake.
@@ -81,8 +81,8 @@ impl LakeSink {
         }
     }
 
-    /// `lake`: the folder that holds the tables. `schema`: the sink's columns, in their order.
-    pub fn open(self, lake: &Path, schema: SchemaRef, writer: Writer, commits: Commits<'_>) -> Result<Box<dyn Sink>> {
+    /// `lake`: where the tables lie. `schema`: the sink's columns, in their order.
+    pub fn open(self, lake: &Location, schema: SchemaRef, writer: Writer, commits: Commits<'_>) -> Result<Box<dyn Sink>> {
         let partition_by: Vec<String> = self.partition_by.iter().map(|column| column.value.clone()).collect();
         let columns = Arc::new(Columns::new(&schema, &partition_by)?);
         let doing = format!("opening the table `{}`", *self.table);
@@ -97,7 +97,7 @@ impl LakeSink {
             pending.publish(&mut table, &writer.pipeline)?;
         }
         Ok(Box::new(LakeWriter {
-            root: table.root().to_path_buf(),
+            root: table.root().clone(),
             holds: if matches!(commits, Commits::Follow(_)) { table.sequence() as u64 } else { 0 },
             follows: matches!(commits, Commits::Follow(_)),
             table: Arc::new(Mutex::new(table)),
@@ -144,7 +144,7 @@ impl Pending {
 
 struct LakeWriter {
     table: Arc<Mutex<Table>>,
-    root: PathBuf,
+    root: Location,
     /// The table has the rows of the events before this offset.
     holds: u64,
     /// Commits come from outside.
@@ -240,7 +240,7 @@ impl Sink for LakeWriter {
     }
 
     fn location(&self) -> String {
-        self.root.display().to_string()
+        self.root.to_string()
     }
 }
 

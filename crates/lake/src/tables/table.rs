@@ -1,18 +1,18 @@
-//! One Delta table on local disk: opening, growing its schema, appending files.
+//! One Delta table: opening, growing its schema, appending files.
 //!
 //! Commits are made here and not by `deltalake`'s `CommitBuilder`, which keeps every file of the table in memory and
 //! writes without fsync. An append needs neither the files nor a transaction of theirs: it conflicts only with a changed
-//! schema and with another run of the same writer. A commit is written beside its place, synced, and linked to the
-//! next version's name, which fails if the name is taken: so it is there wholly or not at all, also after a power cut.
+//! schema and with another run of the same writer. A commit is a file of the log that is created under the next version's
+//! name, which fails if the name is taken, on disk as in a bucket ([`Location::create`]).
 
 use super::columns::Columns;
-use super::files::sync_folder;
 use super::fit::{check_writable, grown};
-use crate::jobs::history::ChangedFile;
+use crate::jobs::history::{ChangedFile, file_name};
+use crate::location::{LOG, Location, sync_folder};
 use deltalake_core::kernel::transaction::CommitData;
 use deltalake_core::kernel::{Action, Add, Protocol, Remove, StructType, Transaction, new_metadata};
 use deltalake_core::protocol::{DeltaOperation, SaveMode, checkpoints};
-use deltalake_core::{DeltaTable, DeltaTableBuilder, DeltaTableError, ensure_table_uri};
+use deltalake_core::{DeltaTable, DeltaTableError};
 use futures::TryStreamExt;
 use ouzel_core::clock::{Clock, Stopwatch, WallClock};
 use ouzel_core::error::ResultExt;
@@ -20,21 +20,22 @@ use ouzel_core::{Error, Kind, Result};
 use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::fs::{self, File};
-use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 use tokio::runtime::Runtime;
 
 /// Commits between checkpoints, which spare readers the single commits before them.
 const CHECKPOINT_EVERY: u64 = 100;
 /// A version seen so long ago may have been cleaned away since: the latest is looked up.
 const VERSION_TRUSTED_S: f64 = 3600.0;
+/// A file that nobody has written to for so long is nobody's.
+const LEFT_FOR: Duration = Duration::from_secs(24 * 3600);
 /// Other writers that may win in a row before we give up.
 const CONFLICTS_MAX: usize = 1000;
 
 pub struct Table {
-    root: PathBuf,
+    root: Location,
     runtime: Runtime,
     columns: Arc<Columns>,
     app_id: String,
@@ -58,15 +59,24 @@ pub struct Commit<'a> {
 }
 
 impl Table {
-    pub fn open_or_create(root: &Path, columns: &Arc<Columns>, app_id: &str) -> Result<Table> {
-        let log = root.join("_delta_log");
-        fs::create_dir_all(&log).doing(|| format!("making the folder `{}`", log.display()))?;
-        let root = root.canonicalize().doing(|| format!("opening `{}`", root.display()))?;
-        sync_folder(&root)?;
-        for parent in root.ancestors().skip(1).take(2) {
-            // They may be new as well; or old, and of someone who lets us through but not read.
-            let _ = sync_folder(parent);
-        }
+    pub fn open_or_create(root: &Location, columns: &Arc<Columns>, app_id: &str) -> Result<Table> {
+        let root = match root {
+            Location::Folder(path) => {
+                let log = path.join(LOG);
+                fs::create_dir_all(&log).doing(|| format!("making the folder `{}`", log.display()))?;
+                let path = path.canonicalize().doing(|| format!("opening `{}`", path.display()))?;
+                sync_folder(&path)?;
+                for parent in path.ancestors().skip(1).take(2) {
+                    // They may be new as well; or old, and of someone who lets us through but not read.
+                    let _ = sync_folder(parent);
+                }
+                Location::Folder(path)
+            }
+            bucket => {
+                sweep_old(&bucket.writing_folder());
+                bucket.clone()
+            }
+        };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().doing(|| "starting a runtime".into())?;
         let (columns, app_id) = (columns.clone(), app_id.to_string());
         let mut table = Table {
@@ -80,7 +90,7 @@ impl Table {
             sequence: 0,
             checkpoint_due: false,
         };
-        if !has_versions(&table.log())? {
+        if !table.log().files(None)?.iter().any(|name| name.starts_with(|c: char| c.is_ascii_digit())) {
             table.create()?;
         }
         let sequence = table.refresh()?;
@@ -88,7 +98,7 @@ impl Table {
         Ok(table)
     }
 
-    pub fn root(&self) -> &Path {
+    pub fn root(&self) -> &Location {
         &self.root
     }
 
@@ -176,7 +186,7 @@ impl Table {
             .map_err(|e| Error::internal(e.to_string()))?;
         let protocol: Protocol = serde_json::from_value(json!({ "minReaderVersion": 1, "minWriterVersion": 2 }))
             .map_err(|e| Error::internal(e.to_string()))?;
-        let location = ensure_table_uri(self.root.to_string_lossy()).map_err(from_delta)?;
+        let location = self.root.url().map_err(from_delta)?;
         let operation = DeltaOperation::Create {
             mode: SaveMode::ErrorIfExists,
             location,
@@ -211,9 +221,7 @@ impl Table {
     }
 
     fn load(&self) -> Result<DeltaTable> {
-        let url = ensure_table_uri(self.root.to_string_lossy()).map_err(from_delta)?;
-        let builder = DeltaTableBuilder::from_url(url).map_err(from_delta)?;
-        self.runtime.block_on(builder.load()).map_err(from_delta)
+        self.runtime.block_on(self.root.open_table(None))
     }
 
     fn commit(
@@ -237,11 +245,11 @@ impl Table {
 
     /// Takes note of another writer's commit.
     fn pass_over(&mut self, version: u64) -> Result<()> {
-        let path = self.log().join(file_name(version));
-        let text = fs::read_to_string(&path).doing(|| format!("reading `{}`", path.display()))?;
-        for line in text.lines().filter(|line| !line.trim().is_empty()) {
-            let action: Value = serde_json::from_str(line)
-                .map_err(|e| Error::unavailable(format!("reading `{}`", path.display())).caused_by(e))?;
+        let doing = || format!("reading version {version} of `{}`", self.root);
+        let commit =
+            self.log().read(&file_name(version))?.ok_or_else(|| Error::unavailable(format!("{}: it is not there", doing())))?;
+        for action in serde_json::Deserializer::from_slice(&commit).into_iter::<Value>() {
+            let action = action.map_err(|e| Error::unavailable(doing()).caused_by(e))?;
             if action["txn"]["appId"] == self.app_id.as_str() {
                 return Err(self.fenced());
             }
@@ -260,28 +268,27 @@ impl Table {
     }
 
     fn fenced(&self) -> Error {
-        Error::new(Kind::Conflict, format!("another run writes to `{}` as `{}`", self.root.display(), self.app_id))
+        Error::new(Kind::Conflict, format!("another run writes to `{}` as `{}`", self.root, self.app_id))
     }
 
     /// Somebody else has written to it since it was looked at.
     pub fn was_first(&self) -> Error {
-        Error::new(Kind::Conflict, format!("somebody else has written to `{}` meanwhile: run it again", self.root.display()))
+        Error::new(Kind::Conflict, format!("somebody else has written to `{}` meanwhile: run it again", self.root))
     }
 
     fn checkpoint(&self) -> Result<()> {
         let table = self.load()?;
         self.runtime.block_on(checkpoints::create_checkpoint(&table, None)).map_err(from_delta)?;
         // `deltalake` does not sync what it writes.
-        let entries = fs::read_dir(self.log()).doing(|| "reading the log".into())?;
         let version = format!("{:020}.checkpoint", table.version().unwrap_or_default());
-        for entry in entries {
-            let entry = entry.doing(|| "reading the log".into())?;
-            let name = entry.file_name().to_string_lossy().into_owned();
-            if name.starts_with(&version) || name == "_last_checkpoint" {
-                File::open(entry.path()).and_then(|f| f.sync_all()).doing(|| format!("syncing `{name}`"))?;
+        if let Location::Folder(log) = self.log() {
+            for name in
+                self.log().files(None)?.into_iter().filter(|name| name.starts_with(&version) || name == "_last_checkpoint")
+            {
+                File::open(log.join(&name)).and_then(|f| f.sync_all()).doing(|| format!("syncing `{name}`"))?;
             }
+            sync_folder(&log)?;
         }
-        sync_folder(&self.log())?;
         let snapshot = table.snapshot().map_err(from_delta)?;
         if deltalake_core::table::config::TablePropertiesExt::enable_expired_log_cleanup(snapshot.snapshot().table_properties()) {
             self.runtime.block_on(checkpoints::cleanup_metadata(&table, None)).map_err(from_delta)?;
@@ -289,52 +296,26 @@ impl Table {
         Ok(())
     }
 
-    fn log(&self) -> PathBuf {
-        self.root.join("_delta_log")
+    fn log(&self) -> Location {
+        self.root.join(LOG)
     }
 
     /// False if the version exists already.
     fn write_version(&self, version: u64, bytes: &[u8]) -> Result<bool> {
-        let log = self.log();
-        let path = log.join(file_name(version));
-        let temporary = log.join(temporary_name());
-        let mut file = File::create_new(&temporary).doing(|| format!("writing `{}`", temporary.display()))?;
-        let mut write = || -> io::Result<bool> {
-            file.write_all(bytes)?;
-            file.sync_all()?;
-            match fs::hard_link(&temporary, &path) {
-                Ok(()) => Ok(true),
-                Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Ok(false),
-                Err(e) => Err(e),
-            }
-        };
-        let created = write();
-        // A leftover is named so that readers pass over it and cleaning finds it.
-        let _ = fs::remove_file(&temporary);
-        let created = created.doing(|| format!("writing `{}`", path.display()))?;
-        sync_folder(&log)?;
-        Ok(created)
+        self.log().create(&file_name(version), bytes)
     }
 }
 
-/// A name no other commit on its way has: not of another process, nor of another thread of this one at the same instant.
-fn temporary_name() -> String {
-    static NEXT: AtomicU64 = AtomicU64::new(0);
-    format!("_commit_{}-{:x}-{}.json.tmp", std::process::id(), WallClock.now_us(), NEXT.fetch_add(1, Ordering::Relaxed))
-}
-
-fn file_name(version: u64) -> String {
-    format!("{version:020}.json")
-}
-
-fn has_versions(log: &Path) -> Result<bool> {
-    for entry in fs::read_dir(log).doing(|| format!("reading `{}`", log.display()))? {
-        let name = entry.doing(|| format!("reading `{}`", log.display()))?.file_name();
-        if name.to_string_lossy().starts_with(|c: char| c.is_ascii_digit()) {
-            return Ok(true);
+/// Files that a killed run left on their way to a bucket.
+fn sweep_old(folder: &Path) {
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let age = entry.metadata().and_then(|about| about.modified()).ok().and_then(|at| at.elapsed().ok());
+        match entry.file_type() {
+            Ok(kind) if kind.is_dir() => sweep_old(&entry.path()),
+            _ if age.is_some_and(|age| age > LEFT_FOR) => _ = fs::remove_file(entry.path()),
+            _ => {}
         }
     }
-    Ok(false)
 }
 
 fn encode(actions: Vec<Action>, operation: DeltaOperation, about: Value, transactions: Vec<Transaction>) -> Result<Vec<u8>> {
@@ -346,15 +327,4 @@ fn encode(actions: Vec<Action>, operation: DeltaOperation, about: Value, transac
 
 fn from_delta(e: DeltaTableError) -> Error {
     Error::unavailable("the table's log").caused_by(e)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::temporary_name;
-
-    #[test]
-    fn commits_of_one_instant_have_names_of_their_own() {
-        let names: std::collections::HashSet<String> = (0..10_000).map(|_| temporary_name()).collect();
-        assert_eq!(names.len(), 10_000);
-    }
 }

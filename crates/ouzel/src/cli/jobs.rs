@@ -13,7 +13,7 @@ use serde_json::{Map, Value, json};
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::io::IsTerminal as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
@@ -84,11 +84,6 @@ fn threads() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 
-/// Where pauses are kept: with the tables that they are of.
-fn folder(lake: &Path) -> PathBuf {
-    lake.join("_ouzel")
-}
-
 fn select<'p>(project: &'p Project, names: &[String]) -> std::result::Result<Vec<&'p Job>, Exit> {
     jobs::select(&project.jobs, names).map_err(|message| {
         eprintln!("error: {message}");
@@ -110,8 +105,7 @@ fn each(root: &Path, names: &[String], format: Format, about: &dyn Fn(&Lake<'_>,
         Err(exit) => return exit,
     };
     let place = project.place();
-    let state = folder(&place.lake);
-    let lake = Lake { lake: &place.lake, state: &state, threads: threads(), memory: project.job_memory, made: AtomicU64::new(0) };
+    let lake = Lake { lake: &place.lake, threads: threads(), memory: project.job_memory, made: AtomicU64::new(0) };
     let (mut all, mut exit) = (Map::new(), Exit::Ok);
     for job in jobs {
         match about(&lake, job) {
@@ -250,8 +244,7 @@ pub fn resume(root: &Path, args: &ResumeArgs, format: Format) -> Exit {
 /// Runs jobs, each behind those whose tables it reads. What reads a table that a check has stopped is held.
 pub fn run(project: &Project, names: &[String], full: bool, format: Format, outcomes: &mut Map<String, Value>) -> Exit {
     let place = project.place();
-    let state = folder(&place.lake);
-    let lake = Lake { lake: &place.lake, state: &state, threads: threads(), memory: project.job_memory, made: AtomicU64::new(0) };
+    let lake = Lake { lake: &place.lake, threads: threads(), memory: project.job_memory, made: AtomicU64::new(0) };
     let mut held: BTreeSet<String> = BTreeSet::new();
     let mut exit = Exit::Ok;
     let selected = match select(project, names) {

@@ -28,8 +28,13 @@ from {{ ref('clean') }} group by 1, 2\n";
 const TWICE: &str = "---\npartition_by: day\n---\nselect day, customer, day as again, count(*) as total from {{ ref('clean') }} group by day, customer, session\n";
 
 fn project() -> tempfile::TempDir {
+    project_with("")
+}
+
+/// With more in `ouzel.yaml`.
+pub fn project_with(more: &str) -> tempfile::TempDir {
     let folder = tempfile::tempdir().expect("a folder");
-    write(folder.path(), "ouzel.yaml", PROJECT);
+    write(folder.path(), "ouzel.yaml", &format!("{PROJECT}{more}"));
     write(folder.path(), "jobs/clean.sql", CLEAN);
     write(folder.path(), "jobs/daily.sql", DAILY);
     write(folder.path(), "jobs/kinds.sql", KINDS);
@@ -49,7 +54,7 @@ fn random(seed: u64) -> impl FnMut(u64) -> u64 {
 }
 
 /// Rows of some days; ids come again now and then, also of other files.
-fn rows(seed: u64, n: usize, days: std::ops::Range<u64>) -> RecordBatch {
+pub fn rows(seed: u64, n: usize, days: std::ops::Range<u64>) -> RecordBatch {
     let mut random = random(seed);
     let mut each = |below: u64| (0..n).map(|_| random(below)).collect::<Vec<u64>>();
     let (ids, hours, customers, sessions, amounts, kinds) = (each(4000), each(24), each(5), each(40), each(1000), each(4));
@@ -67,21 +72,21 @@ fn rows(seed: u64, n: usize, days: std::ops::Range<u64>) -> RecordBatch {
     RecordBatch::try_from_iter_with_nullable(columns.map(|(name, column)| (name, column, true))).expect("sound")
 }
 
-fn bytes_of(batch: &RecordBatch) -> Vec<u8> {
+pub fn bytes_of(batch: &RecordBatch) -> Vec<u8> {
     let mut writer = ArrowWriter::try_new(Vec::new(), batch.schema(), None).expect("opens");
     writer.write(batch).expect("written");
     writer.into_inner().expect("closed")
 }
 
 /// As a good producer does it: the file appears whole.
-fn land(root: &Path, name: &str, bytes: &[u8]) -> PathBuf {
+pub fn land(root: &Path, name: &str, bytes: &[u8]) -> PathBuf {
     let (part, path) = (root.join("in/part"), root.join("in").join(name));
     std::fs::write(&part, bytes).expect("written");
     std::fs::rename(&part, &path).expect("renamed");
     path
 }
 
-fn run(root: &Path) -> Value {
+pub fn run(root: &Path) -> Value {
     let (code, told, err) = call(root, &["run"], &[]);
     assert_eq!(code, Some(0), "{told} {err}");
     told["jobs"].clone()
@@ -101,7 +106,7 @@ fn on_disk(folder: &Path) -> i64 {
     entries.map(rows).sum()
 }
 
-fn number(root: &Path, sql: &str) -> i64 {
+pub fn number(root: &Path, sql: &str) -> i64 {
     let (_, out, err) = ouzel(&["query", sql, "-p", &root.display().to_string(), "--format", "json"], &[]);
     let first: Value = out.lines().next().and_then(|line| serde_json::from_str(line).ok()).unwrap_or_default();
     first.as_object().and_then(|row| row.values().next()?.as_i64()).unwrap_or_else(|| panic!("{sql}: {out} {err}"))
@@ -136,17 +141,20 @@ fn each_file_is_taken_once_and_of_each_key_the_first_row_stays() {
     verified(root);
 }
 
-/// Whatever comes, and wherever a run is killed: as made anew, and with no file twice.
 #[test]
 fn what_is_new_is_added_to_what_is_there() {
-    let points = ["job-planned", "job-added", "job-written", "job-checked", "job-published"];
     let folder = project();
-    let root = folder.path();
+    increments(folder.path(), 24, &["lake/daily/_ouzel", "lake/clean/_ouzel"]);
+}
+
+/// Whatever comes, and wherever a run is killed: as made anew, and with no file twice. `remembered`: folders whose loss is made good.
+pub fn increments(root: &Path, upto: u64, remembered: &[&str]) {
+    let points = ["job-planned", "job-added", "job-written", "job-checked", "job-published"];
     land(root, "0.parquet", &bytes_of(&rows(1, 3_000, 0..6)));
     assert_eq!(run(root)["daily"]["kind"], "full");
     let mut random = random(5);
     let mut added = 0;
-    for i in 1..24_u64 {
+    for i in 1..upto {
         let from = random(5);
         land(
             root,
@@ -163,9 +171,8 @@ fn what_is_new_is_added_to_what_is_there() {
         assert!(jobs["daily"]["added"] == true || jobs["daily"]["kind"] != "incremental", "{}", jobs["daily"]);
         verified(root);
         // Each change of the definition, and each loss of what is remembered, is made good.
-        if i == 12 {
-            std::fs::remove_dir_all(root.join("lake/daily/_ouzel")).expect("removed");
-            std::fs::remove_dir_all(root.join("lake/clean/_ouzel")).expect("removed");
+        if i == upto / 2 {
+            remembered.iter().for_each(|folder| std::fs::remove_dir_all(root.join(folder)).expect("removed"));
         }
         if i == 9 {
             // The same rows: what is remembered of them stays.
@@ -177,7 +184,7 @@ fn what_is_new_is_added_to_what_is_there() {
             assert_eq!(call(root, &["run", "daily", "--full-refresh"], &[]).0, Some(0));
         }
     }
-    assert!(added > 12, "{added}");
+    assert!(added > upto / 2, "{added}");
 }
 
 /// Pages of what is remembered that do not hold what was written are of no use, and do no harm.

@@ -10,8 +10,11 @@ mod landing;
 mod lookups;
 mod rebuild;
 mod resume;
+mod s3;
 mod specs;
 mod streams;
+#[path = "../../../engine/tests/it/weed.rs"]
+mod weed;
 
 use serde_json::Value;
 use std::path::{Path, PathBuf};
