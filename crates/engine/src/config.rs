@@ -3,6 +3,7 @@
 use crate::lists::ListsConfig;
 use crate::registry::{CodecConfig, LookupConfig, SinkConfig, SourceConfig};
 use crate::risk::RiskConfig;
+use ouzel_connect::sinks::WebhookSink;
 use ouzel_core::units::{ByteSize, TimeSpan};
 use ouzel_core::{Lenient, OneOrMany, Ordered, Span, Spanned, TextOr};
 use ouzel_detect::alerts::AlertConfig;
@@ -84,6 +85,21 @@ fn settings(
 pub struct JobsConfig {
     /// What sorts, joins and sums of a job keep in memory, about; what they need beyond goes to disk. 4GB if nothing is said.
     pub memory: Option<Spanned<ByteSize>>,
+    /// Who is told when a check has stopped a table.
+    pub notify: Option<Lenient<Spanned<NotifyConfig>>>,
+}
+
+/// Who is told, and how.
+///
+/// ```yaml
+/// webhook: { url: "${HOOK_URL}", secret: "${HOOK_SECRET}" }
+/// ```
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum NotifyConfig {
+    /// A JSON object is posted: `_id`, `event` (`paused`), `project`, `target`, `owner`, `at`, `checks` with some of the failing rows. It has not arrived before the receiver has answered 2xx: each run tries again
+    /// until then, under the same `_id`.
+    Webhook(WebhookSink),
 }
 
 /// A stream: an ordered log of events that pipelines write to and read from, kept on disk.

@@ -6,6 +6,7 @@ mod checks;
 mod config;
 mod first;
 mod landing;
+mod merge;
 mod partitions;
 mod pause;
 mod plan;
@@ -16,10 +17,10 @@ mod template;
 mod verify;
 
 pub use audit::{Entry, audit};
-pub use checks::Checked;
+pub use checks::{Checked, check_now};
 pub use config::{CheckConfig, JobConfig};
 pub use landing::Landing;
-pub use pause::{hold, paused, resume};
+pub use pause::{hold, notify, paused, resume};
 pub use plan::{Kind as RunKind, Planned, Source, plan, plan_again};
 pub use run::{Lake, Outcome, run, run_again};
 pub use select::{is_selector, select};
@@ -107,7 +108,7 @@ pub fn check_sources(jobs: &mut [Job], known: &[Files], report: &mut Report) {
             continue;
         }
         if let Some(name) = job.files.first() {
-            if job.config.write != Write::Append && job.config.load != Load::Full {
+            if !job.config.write.takes_new_rows() && job.config.load != Load::Full {
                 wrong(
                     format!("it takes the files of `{name}`, which may go again, and makes partitions anew"),
                     "let a job with `write: append` take the files, and read its table with `ref`; or say `load: full` if all files are always there",
@@ -124,7 +125,7 @@ pub fn check_sources(jobs: &mut [Job], known: &[Files], report: &mut Report) {
             }
         } else if !job.unique_key().is_empty() && job.reads.len() > 1 {
             wrong(
-                "`unique_key` keeps the row that came first, and it reads several tables".into(),
+                "`unique_key` keeps the row that came first, or last, and it reads several tables".into(),
                 "read one table, and join the others in another job",
             );
         }
@@ -204,13 +205,17 @@ fn read(root: &Path, file: &str, env: &dyn Fn(&str) -> Option<String>, report: &
             return None;
         }
     };
-    if !config.unique_key.0.is_empty() && config.write != Write::Append {
+    if !config.unique_key.0.is_empty() && !config.write.takes_new_rows() {
         report
             .error(
                 config.unique_key.0[0].span,
-                "`unique_key` keeps the row that came first, and `write: purgesert` makes rows anew",
+                "`unique_key` keeps one of the rows that came, and `write: purgesert` makes rows anew",
             )
-            .hint("say `write: append`");
+            .hint("say `write: append` to keep the first, `write: merge` to keep the last");
+        return None;
+    }
+    if config.unique_key.0.is_empty() && config.write == Write::Merge {
+        report.error(start, "`write: merge` needs to know which rows are the same").hint("for example `unique_key: id`");
         return None;
     }
     let names = |columns: &OneOrMany<Spanned<String>>| columns.0.iter().map(|c| c.value.clone()).collect::<Vec<_>>().join("\n");

@@ -1,8 +1,8 @@
 //! A project directory, read and checked: everything that can be said without looking at files and servers outside.
 
 use crate::config::{
-    LakeStore, PARTITIONS_MAX, PipelineConfig, ProjectConfig, S3Store, SINK_COLUMN_KEYS, STATE_FOLDER, STREAM_KEEP, SinkColumns,
-    SinkEntry, StateStore, StreamStore, given,
+    LakeStore, NotifyConfig, PARTITIONS_MAX, PipelineConfig, ProjectConfig, S3Store, SINK_COLUMN_KEYS, STATE_FOLDER, STREAM_KEEP,
+    SinkColumns, SinkEntry, StateStore, StreamStore, given,
 };
 use crate::graph;
 use crate::jobs::{Files, Job};
@@ -37,6 +37,8 @@ pub struct Project {
     memory: Option<u64>,
     /// Bytes that a job keeps in memory, about.
     pub job_memory: usize,
+    /// Who is told of a stopped table.
+    pub notify: Option<NotifyConfig>,
     bucket: Option<S3Store>,
 }
 
@@ -103,6 +105,11 @@ pub fn load_with(root: &Path, env: &dyn Fn(&str) -> Option<String>, rewrite: &dy
         let sources = sources(root, config, &mut report);
         crate::jobs::check_sources(&mut jobs, &sources, &mut report);
     }
+    if let Some(NotifyConfig::Webhook(hook)) =
+        config.as_ref().and_then(|config| given(&config.jobs.notify)).map(|notify| &notify.value)
+    {
+        hook.validate(&mut report);
+    }
     check_targets(&pipelines, &mut report);
     if let Some(config) = &config
         && let StateStore::S3(_) = config.stores.state
@@ -138,6 +145,7 @@ pub fn load_with(root: &Path, env: &dyn Fn(&str) -> Option<String>, rewrite: &dy
         lasting,
         memory,
         job_memory: config.jobs.memory.as_ref().map_or(MEMORY_BYTES_MAX, |size| size.value.0 as usize),
+        notify: given(&config.jobs.notify).map(|notify| notify.value.clone()),
         bucket,
     };
     (Some(project), report)

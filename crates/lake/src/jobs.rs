@@ -1,10 +1,11 @@
 //! What batch jobs need of tables: [`history`] tells what has changed between two versions, and what jobs have committed; [`target`] replaces
 //! partitions in one commit; [`landing`] lists the files that others put into a folder; [`keys`] knows which keys a table has, [`groups`] what an
-//! aggregate has to remember of its groups.
+//! aggregate has to remember of its groups; [`numbered`] keeps the order in which rows came.
 
 pub mod groups;
 pub mod history;
 pub mod keys;
 pub mod landing;
+pub mod numbered;
 mod pages;
 pub mod target;

@@ -123,6 +123,11 @@ impl WebhookSink {
         }))
     }
 
+    /// Sends one message, from no outbox: whoever asks keeps in mind whether it has arrived. [`Kind::Unavailable`]: after some tries it has not.
+    pub fn post(&self, id: &str, body: &[u8]) -> Result<()> {
+        deliver::post(&self.target()?, id, body)
+    }
+
     fn target(&self) -> Result<Target> {
         let url: Url =
             self.url.expose().parse().map_err(|_| Error::config("the `url` is no URL of a receiver: https://HOST/PATH"))?;

@@ -1,9 +1,12 @@
 //! Checks of a run's rows, before anybody sees them. Each is a query that finds what is wrong.
 
-use super::Job;
 use super::config::{Allowed, CheckConfig, RowCountCheck, Severity};
+use super::run::sound;
 use super::template::{Given, render};
+use super::{Job, Lake, audit};
 use arrow_array::RecordBatch;
+use arrow_array::cast::AsArray;
+use arrow_array::types::Int64Type;
 use ouzel_connect::sinks::objects;
 use ouzel_core::clock::{Clock, WallClock};
 use ouzel_core::{Error, Result};
@@ -40,9 +43,14 @@ enum Look {
 /// Runs a job's checks. In `queries` the table `__new` has the run's rows, and the target's name stands for the table as it will be. `before`: rows of the latest
 /// runs of its kind.
 pub fn check(job: &Job, queries: &Queries, rows: u64, before: &[u64]) -> Result<Vec<Checked>> {
+    check_rows(job, queries, rows, rows, before)
+}
+
+/// `made`: rows of the run that is looked at.
+fn check_rows(job: &Job, queries: &Queries, rows: u64, made: u64, before: &[u64]) -> Result<Vec<Checked>> {
     let mut found = Vec::new();
     for check in job.config.checks.iter().filter_map(|check| check.0.as_ref()) {
-        let (name, look) = look(job, &check.value, rows, before)?;
+        let (name, look) = look(job, &check.value, rows, made, before)?;
         let (mut failing, mut kept) = (0, Vec::new());
         match look {
             Look::Run(wrong) => {
@@ -68,6 +76,23 @@ pub fn check(job: &Job, queries: &Queries, rows: u64, before: &[u64]) -> Result<
     Ok(found)
 }
 
+/// Runs a job's checks on its table as it is: all of it stands for the run's rows, and `row_count` looks at the last run. [`ouzel_core::Kind::Config`]: there is no table yet.
+pub fn check_now(lake: &Lake<'_>, job: &Job) -> Result<Vec<Checked>> {
+    let told = audit::audit(lake.lake, &job.target, COMPARED + 1)?;
+    let Some(last) = told.first() else { return Err(Error::config(format!("`{}` has not run yet", job.target))) };
+    let queries = lake.queries()?;
+    let root = lake.lake.join(&job.target);
+    queries.give(NEW, queries.version(&root, last.version)?);
+    let rows = queries.all(&format!("select count(*) from {}", quoted(NEW)))?;
+    let rows = rows.first().map_or(0, |batch| batch.column(0).as_primitive::<Int64Type>().value(0) as u64);
+    let of_its_kind = told[1..].iter().filter(|entry| entry.job["kind"] == last.job["kind"]);
+    let before: Vec<u64> = of_its_kind.filter_map(|entry| entry.job["rows"].as_u64()).collect();
+    let made = last.job["rows"].as_u64().unwrap_or(rows);
+    let checked = check_rows(job, &queries, rows, made, &before)?;
+    sound(&queries)?;
+    Ok(checked)
+}
+
 /// Runs whose median is compared with.
 pub const COMPARED: usize = 10;
 const COMPARED_MIN: usize = 3;
@@ -87,7 +112,7 @@ fn odd_count(check: &RowCountCheck, rows: u64, before: &[u64]) -> Option<Value> 
 }
 
 /// A check's name, and how it looks.
-fn look(job: &Job, check: &CheckConfig, rows: u64, before: &[u64]) -> Result<(String, Look)> {
+fn look(job: &Job, check: &CheckConfig, rows: u64, made: u64, before: &[u64]) -> Result<(String, Look)> {
     let list = |columns: &[String]| columns.iter().map(|c| quoted(c)).collect::<Vec<_>>();
     let new = quoted(NEW);
     Ok(match check {
@@ -134,7 +159,7 @@ fn look(job: &Job, check: &CheckConfig, rows: u64, before: &[u64]) -> Result<(St
             );
             (format!("freshness {}", c.column.value), Look::Query(sql))
         }
-        CheckConfig::RowCount(c) => ("row_count".into(), Look::Run(odd_count(c, rows, before))),
+        CheckConfig::RowCount(c) => ("row_count".into(), Look::Run(odd_count(c, made, before))),
         CheckConfig::Sql(c) => {
             let given = Given { this: &job.target, incremental: false, interval: None };
             let rendered = render(&c.query.value, &given)

@@ -27,8 +27,8 @@ pub struct JobConfig {
     pub write: Write,
     /// Columns of the result whose values make partitions: what a run makes anew.
     pub partition_by: OneOrMany<Spanned<String>>,
-    /// With `write: append`: columns whose values a row has for its own. Of rows with the same values the first that came is kept, the others are dropped and
-    /// counted: what a producer sends again. A row with a null there is like no other.
+    /// Columns whose values a row has for its own. With `write: append`, of rows with the same values the first that came is kept, the others are dropped and
+    /// counted: what a producer sends again. With `write: merge` the last that came is: what a producer corrects. A row with a null there is like no other.
     pub unique_key: OneOrMany<Spanned<String>>,
     /// What has to hold before anybody sees a run's rows.
     pub checks: Vec<Lenient<Spanned<CheckConfig>>>,
@@ -58,6 +58,8 @@ pub enum Write {
     Purgesert,
     /// The result over the new rows alone is added. Corrected or deleted rows of a source are refused.
     Append,
+    /// As `append`, and a row takes the place of the one with the same `unique_key`.
+    Merge,
 }
 
 /// Something that has to hold.
@@ -181,6 +183,21 @@ pub struct SqlCheck {
     pub severity: Severity,
     /// As of every check.
     pub at_most: Option<String>,
+}
+
+impl Write {
+    /// A run takes its sources' new rows alone.
+    pub fn takes_new_rows(self) -> bool {
+        matches!(self, Write::Append | Write::Merge)
+    }
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Write::Purgesert => "purgesert",
+            Write::Append => "append",
+            Write::Merge => "merge",
+        }
+    }
 }
 
 impl JobConfig {

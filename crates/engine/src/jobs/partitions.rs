@@ -58,7 +58,7 @@ pub fn within(queries: &Queries, job: &Job, sql: &str, from: &str, to: &str) -> 
 }
 
 /// The partitions of a query's rows.
-fn partitions(queries: &Queries, job: &Job, sql: &str, found: &mut BTreeMap<Vec<Option<String>>, Partition>) -> Result<()> {
+pub fn partitions(queries: &Queries, job: &Job, sql: &str, found: &mut BTreeMap<Vec<Option<String>>, Partition>) -> Result<()> {
     let names = job.partition_by();
     let columns = names.iter().map(|name| format!("cast({0} as varchar) as {0}", quoted(name))).collect::<Vec<_>>().join(", ");
     let sql = format!("select distinct {columns} from ({sql}) as changed");

@@ -2,6 +2,7 @@
 
 use super::checks::Checked;
 use super::{Job, Lake};
+use crate::config::NotifyConfig;
 use ouzel_core::clock::{Clock, WallClock};
 use ouzel_core::{Error, Kind, Result};
 use ouzel_lake::Location;
@@ -38,6 +39,30 @@ fn write(lake: &Lake<'_>, job: &Job, mut about: Value) -> Result<()> {
     about["at"] = json!(WallClock.now_us() / 1000);
     place(lake, &job.target).put(PAUSED, about.to_string().as_bytes())
 }
+
+/// Tells, by webhook, that a check has stopped a table, unless that has arrived before. `Err`: it has not.
+pub fn notify(lake: &Lake<'_>, project: &str, notify: &NotifyConfig, target: &str) -> Result<()> {
+    let Some(mut paused) = paused(lake, target)?.filter(|paused| paused["told"] != true && paused["checks"].is_array()) else {
+        return Ok(());
+    };
+    let id = format!("{target}.{}", paused["at"]);
+    let mut body = json!({ "_id": id, "event": "paused", "project": project });
+    for part in ["target", "owner", "at", "checks"] {
+        body[part] = paused[part].clone();
+    }
+    for check in body["checks"].as_array_mut().into_iter().flatten() {
+        if let Some(rows) = check["rows"].as_array_mut() {
+            rows.truncate(ROWS_TOLD);
+        }
+    }
+    let NotifyConfig::Webhook(hook) = notify;
+    hook.post(&id, body.to_string().as_bytes())?;
+    paused["told"] = json!(true);
+    place(lake, target).put(PAUSED, paused.to_string().as_bytes())
+}
+
+/// Failing rows of a check that go out.
+const ROWS_TOLD: usize = 5;
 
 /// Lets a table go on, and keeps who had stopped it, and why it goes on. False if it was not paused.
 pub fn resume(lake: &Lake<'_>, target: &str, reason: &str) -> Result<bool> {

@@ -147,8 +147,10 @@ pub fn plan_again(lake: &Lake<'_>, job: &Job, from: &str, to: &str) -> Result<Pl
         return Err(Error::config(format!("`{}` has not run yet", job.target)));
     };
     if job.config.write != Write::Purgesert || job.partition_by().is_empty() || job.source.is_some() {
-        let message =
-            format!("{}: only partitions can be made anew: it has `write: append`, files or no `partition_by`", job.file);
+        let message = format!(
+            "{}: only partitions can be made anew: it adds or merges rows, takes files, or has no `partition_by`",
+            job.file
+        );
         return Err(Error::config(message));
     }
     if last.job["definition"] != job.version.as_str() {
@@ -203,10 +205,11 @@ fn plan_tables(lake: &Lake<'_>, job: &Job, full: bool, last: Option<Entry>, mut 
         return made_anew("it loads everything", sources);
     }
     let whole = Given { this: &job.target, incremental: false, interval: interval(&sources) };
-    if job.config.write == Write::Append {
+    if job.config.write.takes_new_rows() {
         let sql = rendered(job, &Given { incremental: true, ..whole })?;
         check_append(&at_versions(lake, &sources)?, job, &sql, &changed)?;
-        return Ok(Planned::new(job, Kind::Incremental, "new rows are added", sources));
+        let why = if job.config.write == Write::Merge { "new rows are merged" } else { "new rows are added" };
+        return Ok(Planned::new(job, Kind::Incremental, why, sources));
     }
     let partition_by = job.partition_by();
     if partition_by.is_empty() {
@@ -225,17 +228,18 @@ fn plan_tables(lake: &Lake<'_>, job: &Job, full: bool, last: Option<Entry>, mut 
 
 /// Rows that are added follow one source that only grows, by SQL that makes rows of rows.
 fn check_append(queries: &Queries, job: &Job, sql: &str, changed: &[&Source]) -> Result<()> {
+    let write = job.config.write.name();
     let why = match changed {
         [source] if !source.changes.removed.is_empty() => {
-            format!("rows of `{}` were corrected or deleted, which `write: append` cannot follow", source.table)
+            format!("rows of `{}` were corrected or deleted, which `write: {write}` cannot follow", source.table)
         }
         [source] => match queries.not_added(sql, &source.table).map_err(|e| e.context(job.file.clone()))? {
-            Some(why) => format!("`write: append` cannot follow new rows of `{}` here: {why}", source.table),
+            Some(why) => format!("`write: {write}` cannot follow new rows of `{}` here: {why}", source.table),
             None => return Ok(()),
         },
         _ => {
             let tables: Vec<String> = changed.iter().map(|source| format!("`{}`", source.table)).collect();
-            format!("{} have changed, and `write: append` follows one source at a time", tables.join(" and "))
+            format!("{} have changed, and `write: {write}` follows one source at a time", tables.join(" and "))
         }
     };
     Err(Error::new(ErrorKind::Changed, format!("{}: {why}: use `write: purgesert`, or `--full-refresh`", job.file)))

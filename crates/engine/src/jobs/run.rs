@@ -7,12 +7,13 @@ use super::partitions::restricted;
 use super::plan::{Kind, Planned, Source, interval, plan, plan_again, span};
 use super::sums;
 use super::template::{Given, render, table_of_source};
-use super::{Job, audit, pause};
+use super::{Job, audit, merge, pause};
 use crate::fault;
 use arrow_array::RecordBatch;
 use ouzel_core::clock::Stopwatch;
 use ouzel_core::{Error, Kind as ErrorKind, Result};
-use ouzel_lake::jobs::target::{Target, Written};
+use ouzel_lake::jobs::target::{Replaced, Target, Written};
+use ouzel_lake::query::DeltaFiles;
 use ouzel_lake::{Location, Queries};
 use serde::Serialize;
 use serde_json::json;
@@ -34,7 +35,7 @@ pub struct Lake<'a> {
 
 impl Lake<'_> {
     /// Rows, counted while they pass.
-    fn counted<'a>(
+    pub fn counted<'a>(
         &'a self,
         rows: impl Iterator<Item = Result<RecordBatch>> + 'a,
     ) -> impl Iterator<Item = Result<RecordBatch>> + 'a {
@@ -52,8 +53,10 @@ pub struct Outcome {
     #[serde(flatten)]
     pub planned: Planned,
     pub rows: u64,
-    /// Rows whose key was there already.
+    /// Rows that were left out for others with their key.
     pub duplicates: u64,
+    /// Rows of the table that new ones with their key have taken the place of.
+    pub updated: u64,
     pub files_removed: usize,
     /// The new rows were added to what is there: the others were not read again.
     pub added: bool,
@@ -82,6 +85,7 @@ fn perform(lake: &Lake<'_>, job: &Job, planned: Planned, watch: &Stopwatch) -> R
         planned,
         rows: 0,
         duplicates: 0,
+        updated: 0,
         files_removed: 0,
         added: false,
         version: None,
@@ -102,7 +106,7 @@ fn perform(lake: &Lake<'_>, job: &Job, planned: Planned, watch: &Stopwatch) -> R
 
 fn make(lake: &Lake<'_>, job: &Job, outcome: &mut Outcome) -> Result<()> {
     let incremental = outcome.planned.kind == Kind::Incremental;
-    let append = incremental && job.config.write == Write::Append;
+    let append = incremental && job.config.write.takes_new_rows();
     let queries = match append {
         true => only_new(lake, &outcome.planned.sources)?,
         false => at_versions(lake, &outcome.planned.sources)?,
@@ -118,9 +122,9 @@ fn make(lake: &Lake<'_>, job: &Job, outcome: &mut Outcome) -> Result<()> {
     let root = lake.lake.join(&job.target);
     let target = Target::open(&root, &job.target, &schema, &partition_by, outcome.planned.seen).map_err(in_file)?;
     let mut target = target.within(lake.memory / PART_OF_MEMORY, lake.threads);
-    let mut keys = match job.unique_key().as_slice() {
-        [] => None,
-        columns => Some(first::keys(lake, job, &target, columns, !incremental)?),
+    let mut keys = match (job.config.write, job.unique_key().as_slice()) {
+        (Write::Append, columns @ [_, ..]) => Some(first::keys(lake, job, &target, columns, !incremental)?),
+        _ => None,
     };
     let added = match job.config.write {
         Write::Purgesert if outcome.planned.landing.is_none() => {
@@ -130,8 +134,21 @@ fn make(lake: &Lake<'_>, job: &Job, outcome: &mut Outcome) -> Result<()> {
     };
     let (added, groups) = added.map(|added| (added.written, added.groups)).unzip();
     outcome.added = incremental && added.is_some();
+    let mut merged_in = None;
     let written = match (added, &mut keys) {
         (Some(written), _) => written,
+        (None, None) if job.config.write == Write::Merge => {
+            let (table, files) = followed(lake, &queries, outcome, incremental)?;
+            let rows = merge::Rows { sql: &sql, schema: &schema, table: &table, files: &files };
+            match merge::write(lake, job, &queries, &rows, &target, !incremental) {
+                Ok(merged) => {
+                    (outcome.updated, outcome.duplicates) = (merged.updated, merged.dropped);
+                    merged_in = Some(merged.replaced);
+                    merged.written
+                }
+                Err(merge::Failed { e, suspects }) => return without(lake, job, outcome, &suspects, in_file(e)),
+            }
+        }
         (None, None) if outcome.planned.landing.is_none() => {
             let sql = match incremental && !append {
                 true => restricted(&queries, &sql, &schema, &partition_by, &outcome.planned.touched)?,
@@ -140,10 +157,7 @@ fn make(lake: &Lake<'_>, job: &Job, outcome: &mut Outcome) -> Result<()> {
             target.write(lake.counted(queries.run(&sql).map_err(in_file)?), lake.threads)?
         }
         (None, keys) => {
-            let (table, files) = match &outcome.planned.landing {
-                Some(landing) => (table_of_source(&landing.source), landing.table()),
-                None => first::files_of(lake, &queries, &outcome.planned, incremental)?,
-            };
+            let (table, files) = followed(lake, &queries, outcome, incremental)?;
             let mut rows = FirstOfEach::new(queries.in_order(&sql, &table, &files, lake.threads), keys.as_mut(), &target, job)?;
             match target.write(lake.counted(rows.by_ref()), lake.threads) {
                 Ok(written) => {
@@ -166,7 +180,11 @@ fn make(lake: &Lake<'_>, job: &Job, outcome: &mut Outcome) -> Result<()> {
         return Err(e);
     }
     fault::point("job-written");
-    publish(lake, job, &mut target, &queries, written, outcome)?;
+    let replaced = match merged_in {
+        Some(replaced) => replaced,
+        None => replaced(job, &target, &outcome.planned)?,
+    };
+    publish(lake, job, &mut target, &queries, written, replaced, outcome)?;
     if let (Some(keys), Some(version)) = (&mut keys, outcome.version) {
         // The next run would find them in the table: only time depends on it.
         let _ = keys.commit(version);
@@ -196,6 +214,23 @@ fn without(lake: &Lake<'_>, job: &Job, outcome: &mut Outcome, suspects: &[String
     make(lake, job, outcome)
 }
 
+/// What a run's rows come from, in the order in which it came, and the name that SQL has for it.
+fn followed(lake: &Lake<'_>, queries: &Queries, outcome: &Outcome, incremental: bool) -> Result<(String, DeltaFiles)> {
+    match &outcome.planned.landing {
+        Some(landing) => Ok((table_of_source(&landing.source), landing.table())),
+        None => first::files_of(lake, queries, &outcome.planned, incremental),
+    }
+}
+
+/// What a run's rows take the place of.
+fn replaced(job: &Job, target: &Target, planned: &Planned) -> Result<Replaced> {
+    match (planned.kind, job.config.write.takes_new_rows()) {
+        (Kind::Full, _) => target.replaced(None),
+        (_, true) => target.replaced(Some(&[])),
+        (_, false) => target.replaced(Some(&planned.touched)),
+    }
+}
+
 /// Checks what was written, and makes it visible.
 fn publish(
     lake: &Lake<'_>,
@@ -203,14 +238,10 @@ fn publish(
     target: &mut Target,
     queries: &Queries,
     written: Written,
+    replaced: Replaced,
     outcome: &mut Outcome,
 ) -> Result<()> {
     let planned = &outcome.planned;
-    let replaced = match (planned.kind, job.config.write) {
-        (Kind::Full, _) => target.replaced(None)?,
-        (_, Write::Append) => target.replaced(Some(&[]))?,
-        (_, Write::Purgesert) => target.replaced(Some(&planned.touched))?,
-    };
     outcome.rows = written.rows;
     outcome.files_removed = replaced.files();
     let checked = || -> Result<Vec<Checked>> {
@@ -254,6 +285,9 @@ fn publish(
     }
     if !job.config.unique_key.0.is_empty() {
         about["duplicates"] = json!(outcome.duplicates);
+    }
+    if job.config.write == Write::Merge {
+        about["updated"] = json!(outcome.updated);
     }
     outcome.version = Some(target.publish(replaced, written, json!({ "version": env!("CARGO_PKG_VERSION"), "job": about }))?);
     fault::point("job-published");

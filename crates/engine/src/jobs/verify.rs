@@ -1,9 +1,10 @@
 //! A table beside what its SQL makes of its sources as a whole.
 
+use super::config::Write;
 use super::first::FirstOfEach;
 use super::run::{rendered, sound};
 use super::template::{Given, table_of_source};
-use super::{Job, Lake, audit, first, landing};
+use super::{Job, Lake, audit, first, landing, merge};
 use ouzel_core::{Error, Result};
 use ouzel_lake::jobs::history;
 use ouzel_lake::jobs::keys::{Keys, Secret};
@@ -61,6 +62,12 @@ pub fn verify(lake: &Lake<'_>, job: &Job) -> Result<(u64, u64, u64)> {
     // Rows that depend on their order are made as a run makes them, into files that no commit names.
     let keys = root.beside()?.join("verify");
     let made = || -> Result<Written> {
+        if job.config.write == Write::Merge {
+            let rows = merge::Rows { sql: &sql, schema: &schema, table: &table, files: &files };
+            return merge::write(lake, job, &queries, &rows, &target, true)
+                .map(|merged| merged.written)
+                .map_err(|failed| failed.e);
+        }
         let names = job.unique_key();
         let mut keys = match names.is_empty() {
             true => None,

@@ -23,6 +23,8 @@ pub enum Exit {
     Held = 7,
     /// A check has stopped a job, or its table is paused.
     Paused = 8,
+    /// `ouzel check`: a check does not hold.
+    CheckFailed = 9,
     /// Stopped by Ctrl-C before the sources ended; what was read is complete.
     Interrupted = 130,
 }
@@ -38,6 +40,7 @@ Exit codes:
   6    what the run is to go on from has changed: input files, definitions, outputs, state
   7    another process holds the state, or has taken it over
   8    a check has stopped a job, or its table is paused (`ouzel resume`)
+  9    `ouzel check`: a check does not hold
   130  stopped by Ctrl-C; what was read is complete";
 
 impl From<Exit> for ExitCode {

@@ -1,9 +1,9 @@
-//! `ouzel plan`, `audit`, `verify`, `resume`, and the jobs of `ouzel run`.
+//! `ouzel plan`, `audit`, `verify`, `check`, `resume`, and the jobs of `ouzel run`.
 
-use super::query::told;
+pub use super::query::told;
 use super::terminal::{bytes, count, errors_have_colour, output_has_colour, paint, plural, say};
 use super::validate::load;
-use super::{Exit, Format};
+use super::{Exit, Format, junit};
 use anstyle::AnsiColor;
 use ouzel_core::Result;
 use ouzel_core::clock::Stopwatch;
@@ -13,7 +13,7 @@ use serde_json::{Map, Value, json};
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::io::IsTerminal as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
@@ -39,6 +39,15 @@ pub struct AuditArgs {
 pub struct VerifyArgs {
     /// Jobs: `NAME`, `+NAME` with what it is made of, `NAME+` with what is made of it, `tag:TAG`; all if none is named.
     names: Vec<String>,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct CheckArgs {
+    /// Jobs: `NAME`, `+NAME` with what it is made of, `NAME+` with what is made of it, `tag:TAG`; all if none is named.
+    names: Vec<String>,
+    /// Write what they give to a file that CI servers read: a test suite for each job, a test for each check.
+    #[arg(long, value_name = "FILE")]
+    junit: Option<PathBuf>,
 }
 
 #[derive(Debug, clap::Args)]
@@ -187,6 +196,24 @@ pub fn verify(root: &Path, args: &VerifyArgs, format: Format) -> Exit {
     })
 }
 
+/// Runs the checks of jobs on their tables as they are.
+pub fn check(root: &Path, args: &CheckArgs, format: Format) -> Exit {
+    let outcomes = std::cell::RefCell::new(Map::new());
+    let exit = each(root, &args.names, format, &|lake, job| {
+        let checks = jobs::check_now(lake, job)?;
+        let fails = checks.iter().any(|check| !check.ok && !check.warns);
+        let colour = output_has_colour();
+        let lines: String = checks.iter().map(|check| check_text(check, colour)).collect();
+        let none = if checks.is_empty() { "  has no checks\n" } else { "" };
+        let value = json!({ "checks": checks });
+        outcomes.borrow_mut().insert(job.target.clone(), value.clone());
+        let text = format!("{}\n{lines}{none}", paint(&job.target, AnsiColor::Cyan, colour));
+        Ok((value, text, if fails { Exit::CheckFailed } else { Exit::Ok }))
+    });
+    let written = args.junit.as_ref().map_or(Ok(()), |path| junit::write(path, &outcomes.borrow()));
+    written.map_or_else(|e| told(&e), |()| exit)
+}
+
 pub fn ls(root: &Path, args: &LsArgs, format: Format) -> Exit {
     each(root, &args.names, format, &|lake, job| {
         let paused = jobs::paused(lake, &job.target)?;
@@ -257,6 +284,7 @@ pub fn run(project: &Project, names: &[String], full: bool, format: Format, outc
                 "{}: held: `{table}`, which it reads, is paused",
                 paint(&job.target, AnsiColor::Yellow, errors_have_colour())
             );
+            outcomes.insert(job.target.clone(), json!({ "held": format!("`{table}`, which it reads, is paused") }));
             held.insert(job.target.clone());
             continue;
         }
@@ -267,6 +295,8 @@ pub fn run(project: &Project, names: &[String], full: bool, format: Format, outc
         match done {
             Err(e) => return told(&e),
             Ok(Err(why)) => {
+                notify(project, &lake, job);
+                outcomes.insert(job.target.clone(), json!({ "paused": why }));
                 eprintln!(
                     "{}: paused: {why}; the old data are there. `ouzel resume {} --reason ..` lets it go on",
                     paint(&job.target, AnsiColor::Yellow, errors_have_colour()),
@@ -286,6 +316,7 @@ pub fn run(project: &Project, names: &[String], full: bool, format: Format, outc
                         paint("error", AnsiColor::Red, errors_have_colour()),
                         job.target
                     );
+                    notify(project, &lake, job);
                     held.insert(job.target.clone());
                     exit = Exit::Paused;
                 }
@@ -294,6 +325,15 @@ pub fn run(project: &Project, names: &[String], full: bool, format: Format, outc
         }
     }
     exit
+}
+
+/// Tells who is to be told that a table is stopped. What does not arrive is tried again by the next run.
+fn notify(project: &Project, lake: &Lake<'_>, job: &Job) {
+    if let Some(whom) = &project.notify
+        && let Err(e) = jobs::notify(lake, &project.name, whom, &job.target)
+    {
+        eprintln!("{}: {}: nobody could be told: {e}", paint("warning", AnsiColor::Yellow, errors_have_colour()), job.target);
+    }
 }
 
 /// What has stopped a table.
@@ -400,9 +440,11 @@ fn outcome_text(outcome: &Outcome, colour: bool) -> String {
             "  wrote      {} rows{}{}, in the place of {} file{}, {version}, {:.1} s",
             count(outcome.rows),
             if outcome.added { ", what is new added to what was there" } else { "" },
-            match outcome.duplicates {
-                0 => String::new(),
-                n => format!(" ({} dropped: their key was there)", count(n)),
+            match (outcome.updated, outcome.duplicates) {
+                (0, 0) => String::new(),
+                (0, n) => format!(" ({} dropped: their key was there)", count(n)),
+                (updated, n) =>
+                    format!(" ({} in the place of rows with their key, {} before them dropped)", count(updated), count(n)),
             },
             outcome.files_removed,
             plural(outcome.files_removed as u64),

@@ -9,6 +9,7 @@ mod generate;
 mod graph;
 mod init;
 mod jobs;
+mod junit;
 mod metrics;
 mod progress;
 mod query;
@@ -64,6 +65,8 @@ enum Command {
     Audit(jobs::AuditArgs),
     /// Compare a job's table with what the job makes of its sources now: rows that are missing, rows that are too many.
     Verify(jobs::VerifyArgs),
+    /// Run the checks of jobs on their tables as they are.
+    Check(jobs::CheckArgs),
     /// The jobs: what each is made of, its owner, its last version.
     Ls(jobs::LsArgs),
     /// Make partitions of a job's table anew, from one value to another.
@@ -117,6 +120,7 @@ pub fn main() -> ExitCode {
         Command::Plan(args) => jobs::plan(&cli.project, args, cli.format),
         Command::Audit(args) => jobs::audit(&cli.project, args, cli.format),
         Command::Verify(args) => jobs::verify(&cli.project, args, cli.format),
+        Command::Check(args) => jobs::check(&cli.project, args, cli.format),
         Command::Ls(args) => jobs::ls(&cli.project, args, cli.format),
         Command::Backfill(args) => jobs::backfill(&cli.project, args, cli.format),
         Command::Pause(args) => jobs::pause(&cli.project, args, cli.format),

@@ -4,14 +4,14 @@ use super::progress::ProgressLine;
 use super::terminal::{self, bytes, count, errors_have_colour, output_has_colour, paint};
 use super::validate::load;
 use super::{Exit, Format};
-use super::{jobs, metrics};
+use super::{jobs, junit, metrics};
 use anstyle::AnsiColor;
 use ouzel_core::Result;
 use ouzel_engine::graph::joined;
 use ouzel_engine::jobs::is_selector;
 use ouzel_engine::{Control, Ended, Options, Pipeline, PipelineSummary, Project, RebuildFrom, run_joined};
 use serde_json::{Map, json};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 #[derive(Debug, clap::Args)]
@@ -40,6 +40,9 @@ pub struct Args {
     /// Serve what the run does, its queues and their limits to Prometheus: `GET /metrics`.
     #[arg(long, value_name = "HOST:PORT")]
     metrics: Option<String>,
+    /// Write what the jobs and their checks have given to a file that CI servers read: a test suite for each job, a test for each check.
+    #[arg(long, value_name = "FILE")]
+    junit: Option<PathBuf>,
     #[arg(skip)]
     from: u64,
 }
@@ -80,6 +83,7 @@ pub fn replay(root: &Path, args: &ReplayArgs, format: Format) -> Exit {
         full_refresh: false,
         follow: false,
         metrics: None,
+        junit: None,
         from: args.from,
     };
     run(root, &args, format)
@@ -119,6 +123,9 @@ pub fn run(root: &Path, args: &Args, format: Format) -> Exit {
     // Without names: the jobs that are out of date follow.
     if exit == Exit::Ok && (args.names.is_empty() || !jobs.is_empty()) {
         exit = jobs::run(&project, &jobs, args.full_refresh, format, &mut outcomes);
+        if let Some(path) = &args.junit {
+            exit = junit::write(path, &outcomes).map_or_else(|e| jobs::told(&e), |()| exit);
+        }
     }
     if format == Format::Json {
         let mut all = json!({ "pipelines": summaries });

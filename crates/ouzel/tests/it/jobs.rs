@@ -187,6 +187,86 @@ fn a_check_that_fails_keeps_the_old_data_and_pauses() {
     assert!(resumed.contains("as agreed") && resumed.contains("range bytes"), "{resumed}");
 }
 
+/// Answers each request with the next of these; what it got.
+fn receiver(answers: &'static [&'static str]) -> (u16, std::sync::mpsc::Receiver<String>) {
+    use std::io::{Read as _, Write as _};
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let port = listener.local_addr().expect("bound").port();
+    let (sender, got) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        for (stream, answer) in listener.incoming().zip(answers) {
+            let Ok(mut stream) = stream else { continue };
+            let (mut request, mut bytes) = (String::new(), [0; 4096]);
+            let is_whole = |request: &str| {
+                let (head, body) = request.split_once("\r\n\r\n")?;
+                let length =
+                    head.to_lowercase().lines().find_map(|line| line.strip_prefix("content-length:")?.trim().parse().ok());
+                Some(body.len() >= length.unwrap_or(0))
+            };
+            while is_whole(&request) != Some(true) {
+                match stream.read(&mut bytes) {
+                    Ok(n @ 1..) => request.push_str(&String::from_utf8_lossy(&bytes[..n])),
+                    _ => break,
+                }
+            }
+            let _ = write!(stream, "HTTP/1.1 {answer}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
+            let _ = sender.send(request);
+        }
+    });
+    (port, got)
+}
+
+#[test]
+fn whoever_is_to_know_of_a_stopped_table_is_told_once() {
+    let folder = project();
+    let root = folder.path();
+    // Three tries fail; the next run's second one arrives.
+    let (port, got) = receiver(&["500 no", "500 no", "500 no", "503 no", "204 yes", "204 yes"]);
+    let notify = format!("jobs: {{ notify: {{ webhook: {{ url: \"http://127.0.0.1:{port}/hook\", secret: s }} }} }}\n");
+    write(root, "ouzel.yaml", &format!("name: test\n{notify}"));
+    write(root, "in-00.ndjson", "{\"t\":\"2026-11-02T10:00:00Z\",\"customer\":\"c<1>\",\"country\":\"DE\",\"bytes\":2000000}\n");
+    let junit = root.join("junit.xml");
+    let (code, _, err) = call(root, &["run", "--junit", &junit.display().to_string()], &[]);
+    assert!(code == Some(8) && err.contains("nobody could be told"), "{err}");
+    let xml = std::fs::read_to_string(&junit).expect("written");
+    assert!(xml.contains("<testcase classname=\"daily\" name=\"range bytes\"><failure message=\"1 rows\">"), "{xml}");
+    assert!(
+        xml.contains("c&lt;1&gt;") && xml.contains("<testsuite name=\"totals\" tests=\"1\" failures=\"0\" skipped=\"1\""),
+        "{xml}"
+    );
+    let (code, _, err) = call(root, &["run"], &[]);
+    assert!(code == Some(8) && !err.contains("nobody"), "{err}");
+    let (code, _, err) = call(root, &["run"], &[]);
+    assert!(code == Some(8) && !err.contains("nobody"), "{err}");
+    let requests: Vec<String> = got.try_iter().collect();
+    assert_eq!(requests.len(), 5, "told once: {requests:?}");
+    let id = |request: &String| request.lines().find(|line| line.starts_with("webhook-id")).map(String::from);
+    assert!(requests.iter().all(|request| id(request) == id(&requests[0]) && request.contains("webhook-signature: v1,")));
+    let body: Value = serde_json::from_str(requests[4].split_once("\r\n\r\n").expect("a body").1).expect("JSON");
+    assert_eq!(
+        (&body["target"], &body["event"], &body["owner"]),
+        (&"daily".into(), &"paused".into(), &"data@example.org".into())
+    );
+    assert_eq!((&body["checks"][0]["name"], &body["checks"][0]["rows"][0]["customer"]), (&"range bytes".into(), &"c<1>".into()));
+}
+
+#[test]
+fn checks_of_tables_as_they_are() {
+    let folder = project();
+    let root = folder.path();
+    assert_eq!(call(root, &["check", "daily"], &[]).0, Some(3), "there is no table");
+    write(root, "in-00.ndjson", &rows(1, 200, 0..3));
+    assert_eq!(call(root, &["run"], &[]).0, Some(0));
+    let (code, told, err) = call(root, &["check"], &[]);
+    assert_eq!((code, &told["jobs"]["daily"]["checks"][2]["ok"]), (Some(0), &true.into()), "{told} {err}");
+    write(root, "jobs/daily.sql", &DAILY.replace("max: 1000000", "max: 10"));
+    let junit = root.join("junit.xml");
+    let (code, told, _) = call(root, &["check", "--junit", &junit.display().to_string()], &[]);
+    assert_eq!((code, &told["jobs"]["daily"]["checks"][2]["ok"]), (Some(9), &false.into()), "{told}");
+    assert!(std::fs::read_to_string(&junit).expect("written").contains("<failure"));
+    assert_eq!(call(root, &["run"], &[]).1["jobs"]["daily"]["kind"], "nothing", "it has stopped nothing");
+}
+
 /// By what a run has, beside those before it, and by how old it is.
 #[test]
 fn odd_numbers_of_rows_and_old_ones_stop_a_run() {

@@ -3,10 +3,11 @@
 use super::commands::write;
 use super::jobs::{call, verified};
 use super::ouzel;
-use arrow_array::{ArrayRef, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
+use arrow_array::{Array, ArrayRef, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
 use parquet::arrow::ArrowWriter;
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use serde_json::Value;
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
@@ -24,6 +25,9 @@ from {{ ref('clean') }} group by 1, 2\n";
 const KINDS: &str = "---\npartition_by: kind\n---\nselect case when amount > 500 then null else kind end as kind, customer, count(*) as total, count(distinct session) as sessions
 from {{ ref('clean') }} group by 1, 2\n";
 
+/// The last row of each id, which may lie in another partition than the one before.
+const LATEST: &str = "---\nwrite: merge\nunique_key: id\npartition_by: customer\n---\nselect id, customer, session, amount, kind from {{ source('landing') }} where amount is not null\n";
+
 /// A group column twice and another not at all: rows that look the same are of different groups.
 const TWICE: &str = "---\npartition_by: day\n---\nselect day, customer, day as again, count(*) as total from {{ ref('clean') }} group by day, customer, session\n";
 
@@ -39,6 +43,7 @@ pub fn project_with(more: &str) -> tempfile::TempDir {
     write(folder.path(), "jobs/daily.sql", DAILY);
     write(folder.path(), "jobs/kinds.sql", KINDS);
     write(folder.path(), "jobs/twice.sql", TWICE);
+    write(folder.path(), "jobs/latest.sql", LATEST);
     std::fs::create_dir_all(folder.path().join("in/a")).expect("made");
     folder
 }
@@ -145,6 +150,59 @@ fn each_file_is_taken_once_and_of_each_key_the_first_row_stays() {
 fn what_is_new_is_added_to_what_is_there() {
     let folder = project();
     increments(folder.path(), 24, &["lake/daily/_ouzel", "lake/clean/_ouzel"]);
+}
+
+#[test]
+fn of_each_key_the_last_row_stays() {
+    let folder = project();
+    let root = folder.path();
+    let mut expected: HashMap<String, String> = HashMap::new();
+    let (mut without, mut updated, mut dropped) = (Vec::new(), 0, 0);
+    for (i, n) in [3_000, 200, 1, 4_000, 500].into_iter().enumerate() {
+        let batch = rows(i as u64 + 40, n, 0..3);
+        land(root, &format!("{}.parquet", 9 - i), &bytes_of(&batch));
+        let text = |column: &str, row: usize| {
+            let column = batch.column_by_name(column).expect("there").as_any().downcast_ref::<StringArray>().expect("text");
+            column.is_valid(row).then(|| column.value(row).to_string())
+        };
+        let amounts = batch.column_by_name("amount").expect("there").as_any().downcast_ref::<Int64Array>().expect("numbers");
+        let mut seen = std::collections::HashSet::new();
+        for row in (0..n).filter(|row| amounts.is_valid(*row)) {
+            let said = format!("{:?} {:?} {}", text("customer", row), text("session", row), amounts.value(row));
+            let Some(id) = text("id", row) else {
+                without.push(said);
+                continue;
+            };
+            match (expected.insert(id.clone(), said).is_some(), seen.insert(id)) {
+                (true, true) => updated += 1,
+                (_, false) => dropped += 1,
+                _ => {}
+            }
+        }
+        let told = &run(root)["latest"];
+        assert_eq!((&told["updated"], &told["duplicates"]), (&updated.into(), &dropped.into()), "{told}");
+        (updated, dropped) = (0, 0);
+        verified(root);
+    }
+    let sql = "select id, customer, session, amount from latest";
+    let (_, out, _) = ouzel(&["query", sql, "-p", &root.display().to_string(), "--format", "json"], &[]);
+    let rows: Vec<Value> = out.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    let said = |row: &Value| {
+        format!(
+            "{:?} {:?} {}",
+            row["customer"].as_str().map(String::from),
+            row["session"].as_str().map(String::from),
+            row["amount"]
+        )
+    };
+    let mut nameless: Vec<String> = rows.iter().filter(|row| row["id"].is_null()).map(said).collect();
+    nameless.sort();
+    without.sort();
+    assert_eq!(nameless, without, "a null is like no other");
+    let found: HashMap<String, String> =
+        rows.iter().filter_map(|row| Some((row["id"].as_str()?.to_string(), said(row)))).collect();
+    assert_eq!(rows.len(), expected.len() + without.len());
+    assert_eq!(found, expected);
 }
 
 /// Whatever comes, and wherever a run is killed: as made anew, and with no file twice. `remembered`: folders whose loss is made good.

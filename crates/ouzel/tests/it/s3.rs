@@ -57,7 +57,7 @@ fn jobs_make_the_same_tables_in_a_bucket() {
             run(root);
         }
     }
-    for table in ["clean", "daily", "kinds", "twice"] {
+    for table in ["clean", "daily", "kinds", "twice", "latest"] {
         assert_eq!(all(here.path(), table), all(there.path(), table), "{table}");
     }
     assert!(!there.path().join("lake").exists());
@@ -76,7 +76,7 @@ fn jobs_make_the_same_tables_in_a_bucket() {
     for root in [here.path(), other.path()] {
         run(root);
     }
-    for table in ["clean", "daily", "kinds", "twice"] {
+    for table in ["clean", "daily", "kinds", "twice", "latest"] {
         assert_eq!(all(here.path(), table), all(other.path(), table), "{table}");
     }
     read_by_others(&server, "c");

@@ -54,16 +54,14 @@ const AT_ONCE: usize = 16;
 const PIECE_BYTES: usize = 64 << 10;
 const FIRST_WAIT: Duration = Duration::from_millis(100);
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
+/// Tries of a message that waits in no outbox.
+const POSTS: usize = 3;
 /// How long it takes to notice that it is to stop.
 const NOTICE: Duration = Duration::from_millis(50);
 
 impl Delivery {
     pub fn start(folder: &Path, delivered: Option<Place>, target: Target) -> Result<Delivery> {
-        let client = Client::builder()
-            .timeout(target.timeout)
-            .redirect(Policy::none())
-            .build()
-            .map_err(|e| Error::config(e.to_string()))?;
+        let client = client(&target)?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|e| Error::internal(e.to_string()))?;
         let reader = Reader::new(folder, delivered.clone());
@@ -231,6 +229,31 @@ async fn deliver(shared: Arc<Shared>, client: Client, target: Arc<Target>, row: 
         }
         wait = (wait * 2).min(LONGEST_WAIT);
     }
+}
+
+/// Tries a few times to send something that waits in no outbox.
+pub fn post(target: &Target, id: &str, body: &[u8]) -> Result<()> {
+    let unavailable = |why: String| Error::unavailable(format!("the receiver of the webhook: {why}"));
+    let client = client(target)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|e| Error::internal(e.to_string()))?;
+    let mut wait = FIRST_WAIT;
+    let mut last = String::new();
+    for _ in 0..POSTS {
+        match runtime.block_on(send(&client, target, id, body)) {
+            Ok(response) if response.status().is_success() => return Ok(()),
+            Ok(response) => last = format!("it answered {}", response.status()),
+            Err(e) => last = format!("it did not answer: {}", cause(&e.without_url())),
+        }
+        std::thread::sleep(wait);
+        wait *= 4;
+    }
+    Err(unavailable(last))
+}
+
+fn client(target: &Target) -> Result<Client> {
+    let client = Client::builder().timeout(target.timeout).redirect(Policy::none()).build();
+    client.map_err(|e| Error::config(e.to_string()))
 }
 
 async fn send(client: &Client, target: &Target, id: &str, row: &[u8]) -> reqwest::Result<reqwest::Response> {

@@ -1,0 +1,141 @@
+//! `write: merge`: of rows with the same key the last that came, whether it is in the table or not.
+
+use super::partitions::partitions;
+use super::run::sound;
+use super::{Job, Lake};
+use arrow_array::cast::AsArray;
+use arrow_array::types::Int64Type;
+use arrow_schema::Schema;
+use ouzel_core::Error;
+use ouzel_lake::jobs::numbered::{NUMBER, Numbered};
+use ouzel_lake::jobs::target::{Replaced, Target, Written};
+use ouzel_lake::query::DeltaFiles;
+use ouzel_lake::{Queries, quoted};
+use std::collections::BTreeMap;
+
+/// Rows that came, all and the last of each key, and the rows of the table's touched partitions, by the names that SQL has for them.
+const CAME: &str = "__came";
+const LAST: &str = "__last";
+const OLD: &str = "__old";
+
+/// What a merge has written, and what it takes the place of.
+pub struct Merged {
+    pub written: Written,
+    pub replaced: Replaced,
+    /// Rows of the table that are gone for others with their key.
+    pub updated: u64,
+    /// Rows that came before others with their key.
+    pub dropped: u64,
+}
+
+/// Why it was not, and the files among which is the one that cannot be read, if it is one.
+pub struct Failed {
+    pub e: Error,
+    pub suspects: Vec<String>,
+}
+
+impl From<Error> for Failed {
+    fn from(e: Error) -> Failed {
+        Failed { e, suspects: Vec::new() }
+    }
+}
+
+/// What is merged: the rows that `sql` gives of `files`, which stand for `table`, in their order.
+pub struct Rows<'a> {
+    pub sql: &'a str,
+    pub schema: &'a Schema,
+    pub table: &'a str,
+    pub files: &'a DeltaFiles,
+}
+
+/// Writes the rows of the partitions that the new rows' keys lie in, without those that are replaced, and the new ones.
+pub fn write(
+    lake: &Lake<'_>,
+    job: &Job,
+    queries: &Queries,
+    rows: &Rows<'_>,
+    target: &Target,
+    anew: bool,
+) -> Result<Merged, Failed> {
+    let (last, dropped) = last_of_each(lake, job, queries, rows, target)?;
+    let columns = names(rows.schema);
+    let new = format!("select {columns} from {LAST}");
+    if anew {
+        let written = target.write(lake.counted(queries.run(&new)?), lake.threads)?;
+        return Ok(Merged { written, replaced: target.replaced(None)?, updated: 0, dropped });
+    }
+    let root = lake.lake.join(&job.target);
+    queries.at_version(&job.target, &root, target.version())?;
+    let same: Vec<String> = keys(job, target).iter().map(|key| format!("{} = {}", key("n"), key("o"))).collect();
+    let is_replaced = format!("exists (select 1 from {LAST} as n where {})", same.join(" and "));
+    let replaced_rows = format!("select * from {} as o where {is_replaced}", quoted(&job.target));
+    let replaced = match job.partition_by().is_empty() {
+        true if number(queries, &format!("select count(*) from ({replaced_rows}) as r"))? > 0 => target.replaced(None)?,
+        true => target.replaced(Some(&[]))?,
+        false => {
+            let mut touched = BTreeMap::new();
+            partitions(queries, job, &replaced_rows, &mut touched)?;
+            target.replaced(Some(&touched.into_values().collect::<Vec<_>>()))?
+        }
+    };
+    queries.give(OLD, target.files(replaced.removed().to_vec(), queries.damage())?);
+    let before = number(queries, &format!("select count(*) from {OLD}"))?;
+    let sql = format!("select {columns} from {OLD} as o where not {is_replaced} union all {new}");
+    let written = target.write(lake.counted(queries.run(&sql)?), lake.threads)?;
+    let updated = (before + last.rows).saturating_sub(written.rows);
+    Ok(Merged { written, replaced, updated, dropped })
+}
+
+/// The last row of each key as a table in `queries`, [`LAST`], and how many came before others. A key that is null anywhere is like no other.
+fn last_of_each(
+    lake: &Lake<'_>,
+    job: &Job,
+    queries: &Queries,
+    rows: &Rows<'_>,
+    target: &Target,
+) -> Result<(Numbered, u64), Failed> {
+    let folder = lake.lake.join(&job.target).beside()?;
+    let part = |name: &str| folder.join(format!("merge-{}-{name}", std::process::id()));
+    let mut in_order = queries.in_order(rows.sql, rows.table, rows.files, lake.threads);
+    let came = Numbered::write(&part("came"), rows.schema, in_order.by_ref());
+    let came = came.map_err(|e| Failed { e, suspects: in_order.files().to_vec() })?;
+    sound(queries)?;
+    queries.give(CAME, came.table());
+    let columns = names(rows.schema);
+    let keys: Vec<String> = keys(job, target).iter().map(|key| key("c")).collect();
+    let none: Vec<String> = keys.iter().map(|key| format!("{key} is null")).collect();
+    let sql = format!(
+        "select {columns} from (select c.*, {} as __none, row_number() over (partition by {} order by {NUMBER} desc) as __place from {CAME} as c) as placed
+         where __place = 1 or __none",
+        none.join(" or "),
+        keys.join(", ")
+    );
+    let last = Numbered::write(&part("last"), rows.schema, queries.run(&sql)?)?;
+    queries.give(LAST, last.table());
+    let dropped = came.rows - last.rows;
+    Ok((last, dropped))
+}
+
+/// The columns of the key, each as SQL has it of a table. As a partition's value an empty text is null.
+fn keys(job: &Job, target: &Target) -> Vec<Box<dyn Fn(&str) -> String>> {
+    let partition_by = job.partition_by();
+    let key = |name: String| -> Box<dyn Fn(&str) -> String> {
+        let is_text = target.schema().field_with_name(&name).is_ok_and(|field| field.data_type().is_string());
+        match is_text && partition_by.contains(&name) {
+            true => Box::new(move |of| format!("nullif({of}.{}, '')", quoted(&name))),
+            false => Box::new(move |of| format!("{of}.{}", quoted(&name))),
+        }
+    };
+    job.unique_key().into_iter().map(key).collect()
+}
+
+/// Columns as SQL lists them.
+fn names(schema: &Schema) -> String {
+    schema.fields().iter().map(|field| quoted(field.name())).collect::<Vec<_>>().join(", ")
+}
+
+fn number(queries: &Queries, sql: &str) -> ouzel_core::Result<u64> {
+    let rows = queries.all(sql)?;
+    let first = rows.iter().find(|batch| batch.num_rows() > 0).ok_or_else(|| Error::internal("a count without a row"))?;
+    Ok(first.column(0).as_primitive::<Int64Type>().value(0) as u64)
+}
