@@ -6,6 +6,7 @@ mod catalog;
 mod checksum;
 mod errors;
 mod in_order;
+mod lineage;
 pub mod percentile;
 mod row_wise;
 mod table;
@@ -27,12 +28,14 @@ use errors::failed;
 use futures::StreamExt;
 use ouzel_core::error::ResultExt;
 use ouzel_core::{Error, Result};
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::runtime::Runtime;
 
 pub use additive::Additive;
 pub use checksum::{Summed, checksum_of, suffix, sum_of_name};
 pub use in_order::InOrder;
+pub use lineage::Origin;
 pub use table::{DeltaFiles, columns_of_file, read_file};
 
 /// Bytes that a query keeps in memory if nothing is said; what sorts and joins need beyond goes to disk.
@@ -156,6 +159,12 @@ impl Queries {
     pub fn not_added(&self, sql: &str, table: &str) -> Result<Option<&'static str>> {
         let planned = self.runtime.block_on(self.context.sql(sql)).map_err(|e| self.told(e))?;
         row_wise::not_added(planned.logical_plan(), table).map_err(|e| self.told(e))
+    }
+
+    /// Which columns of which tables each column of a query is made of.
+    pub fn lineage(&self, sql: &str) -> Result<Vec<(String, BTreeSet<Origin>)>> {
+        let planned = self.runtime.block_on(self.context.sql(sql)).map_err(|e| self.told(e))?;
+        lineage::lineage(planned.logical_plan()).map_err(|e| self.told(e))
     }
 
     /// Names of the tables there are, sorted.

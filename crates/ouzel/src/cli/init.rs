@@ -20,10 +20,13 @@ pub struct Args {
 }
 
 /// The example that comes with the program, file by file.
-const FILES: [(&str, &str); 5] = [
+const FILES: [(&str, &str); 8] = [
     ("ouzel.yaml", include_str!("../../../../examples/web/ouzel.yaml")),
     ("schemas/request.yaml", include_str!("../../../../examples/web/schemas/request.yaml")),
     ("pipelines/web.yaml", include_str!("../../../../examples/web/pipelines/web.yaml")),
+    ("jobs/ten_minutes.sql", include_str!("../../../../examples/web/jobs/ten_minutes.sql")),
+    ("jobs/daily.sql", include_str!("../../../../examples/web/jobs/daily.sql")),
+    ("jobs/networks.sql", include_str!("../../../../examples/web/jobs/networks.sql")),
     ("specs/web.md", include_str!("../../../../examples/web/specs/web.md")),
     ("data/asn.csv", include_str!("../../../../examples/web/data/asn.csv")),
 ];
@@ -54,7 +57,7 @@ pub fn run(args: &Args) -> Exit {
                 say(&format!("  {file}"));
             }
             say(&format!(
-                "\nnext:\n  ouzel run -p {dir}        score a million requests\n  ouzel test -p {dir}       run its specs\n  ouzel validate -p {dir}   after each change\n\nyour own log: \
+                "\nnext:\n  ouzel run -p {dir}        score a million requests, and make tables of them\n  ouzel test -p {dir}       run its specs\n  ouzel validate -p {dir}   after each change\n\nyour own log: \
                  ouzel init DIR --from FILE"
             ));
             Exit::Ok

@@ -51,6 +51,12 @@ pub struct CheckArgs {
 }
 
 #[derive(Debug, clap::Args)]
+pub struct LineageArgs {
+    /// Jobs: `NAME`, `+NAME` with what it is made of, `NAME+` with what is made of it, `tag:TAG`; all if none is named.
+    names: Vec<String>,
+}
+
+#[derive(Debug, clap::Args)]
 pub struct LsArgs {
     /// Jobs: `NAME`, `+NAME`, `NAME+`, `tag:TAG`, `owner:NAME`; all if none is named.
     names: Vec<String>,
@@ -212,6 +218,21 @@ pub fn check(root: &Path, args: &CheckArgs, format: Format) -> Exit {
     });
     let written = args.junit.as_ref().map_or(Ok(()), |path| junit::write(path, &outcomes.borrow()));
     written.map_or_else(|e| told(&e), |()| exit)
+}
+
+pub fn lineage(root: &Path, args: &LineageArgs, format: Format) -> Exit {
+    each(root, &args.names, format, &|lake, job| {
+        let columns = jobs::lineage(lake, job)?;
+        let width = columns.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0);
+        let mut text = format!("{}\n", paint(&job.target, AnsiColor::Cyan, output_has_colour()));
+        let mut value = Map::new();
+        for (name, origins) in columns {
+            let origins: Vec<String> = origins.iter().map(|(table, column)| format!("{table}.{column}")).collect();
+            let _ = writeln!(text, "  {name:<width$}  {}", if origins.is_empty() { "(rows)".into() } else { origins.join(", ") });
+            value.insert(name, json!(origins));
+        }
+        Ok((json!({ "columns": value }), text, Exit::Ok))
+    })
 }
 
 pub fn ls(root: &Path, args: &LsArgs, format: Format) -> Exit {

@@ -65,6 +65,8 @@ enum Command {
     Audit(jobs::AuditArgs),
     /// Compare a job's table with what the job makes of its sources now: rows that are missing, rows that are too many.
     Verify(jobs::VerifyArgs),
+    /// Which columns of their sources the columns of jobs are made of.
+    Lineage(jobs::LineageArgs),
     /// Run the checks of jobs on their tables as they are.
     Check(jobs::CheckArgs),
     /// The jobs: what each is made of, its owner, its last version.
@@ -120,6 +122,7 @@ pub fn main() -> ExitCode {
         Command::Plan(args) => jobs::plan(&cli.project, args, cli.format),
         Command::Audit(args) => jobs::audit(&cli.project, args, cli.format),
         Command::Verify(args) => jobs::verify(&cli.project, args, cli.format),
+        Command::Lineage(args) => jobs::lineage(&cli.project, args, cli.format),
         Command::Check(args) => jobs::check(&cli.project, args, cli.format),
         Command::Ls(args) => jobs::ls(&cli.project, args, cli.format),
         Command::Backfill(args) => jobs::backfill(&cli.project, args, cli.format),

@@ -251,6 +251,28 @@ fn whoever_is_to_know_of_a_stopped_table_is_told_once() {
 }
 
 #[test]
+fn columns_tell_what_they_are_made_of() {
+    let folder = project();
+    let root = folder.path();
+    write(root, "in-00.ndjson", &rows(1, 200, 0..3));
+    assert_eq!(call(root, &["run"], &[]).0, Some(0));
+    let sql = "---\n---\nwith d as (select *, row_number() over (partition by day order by total) as place from {{ ref('daily') }})
+select d.country, upper(concat(d.country, w.customer)) as both, d.total + (select max(bytes) from {{ ref('requests') }}) as more, d.place, 1 as one, count(*) as n
+from d join {{ ref('requests') }} as w on d.country = w.country where w.bytes > 0 group by 1, 2, 3, 4, 5
+union all select 'x', customer, bytes, 0, 0, 0 from {{ ref('requests') }}\n";
+    write(root, "jobs/made.sql", sql);
+    let (code, told, err) = call(root, &["lineage", "made"], &[]);
+    let columns = &told["jobs"]["made"]["columns"];
+    let of = |name: &str| columns[name].as_array().expect("told").iter().map(|o| o.as_str().expect("text")).collect::<Vec<_>>();
+    assert_eq!(code, Some(0), "{err}");
+    assert_eq!(of("country"), ["daily.country"]);
+    assert_eq!(of("both"), ["daily.country", "requests.customer"]);
+    assert_eq!(of("more"), ["daily.total", "requests.bytes"]);
+    assert_eq!(of("place"), ["daily.day", "daily.total"]);
+    assert!(of("one").is_empty() && of("n").is_empty(), "{columns}");
+}
+
+#[test]
 fn checks_of_tables_as_they_are() {
     let folder = project();
     let root = folder.path();
