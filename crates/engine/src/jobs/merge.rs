@@ -66,7 +66,7 @@ pub fn write(
     }
     let root = lake.lake.join(&job.target);
     queries.at_version(&job.target, &root, target.version())?;
-    let same: Vec<String> = keys(job, target).iter().map(|key| format!("{} = {}", key("n"), key("o"))).collect();
+    let same: Vec<String> = keys(job, target).iter().map(|key| format!("{} = {}", key.of("n"), key.of("o"))).collect();
     let is_replaced = format!("exists (select 1 from {LAST} as n where {})", same.join(" and "));
     let replaced_rows = format!("select * from {} as o where {is_replaced}", quoted(&job.target));
     let replaced = match job.partition_by().is_empty() {
@@ -102,7 +102,7 @@ fn last_of_each(
     sound(queries)?;
     queries.give(CAME, came.table());
     let columns = names(rows.schema);
-    let keys: Vec<String> = keys(job, target).iter().map(|key| key("c")).collect();
+    let keys: Vec<String> = keys(job, target).iter().map(|key| key.of("c")).collect();
     let none: Vec<String> = keys.iter().map(|key| format!("{key} is null")).collect();
     let sql = format!(
         "select {columns} from (select c.*, {} as __none, row_number() over (partition by {} order by {NUMBER} desc) as __place from {CAME} as c) as placed
@@ -116,16 +116,24 @@ fn last_of_each(
     Ok((last, dropped))
 }
 
-/// The columns of the key, each as SQL has it of a table. As a partition's value an empty text is null.
-fn keys(job: &Job, target: &Target) -> Vec<Box<dyn Fn(&str) -> String>> {
+/// A column of the key. As a partition's value an empty text is null.
+struct KeyColumn {
+    name: String,
+    empty_is_null: bool,
+}
+
+impl KeyColumn {
+    /// As SQL has it of a table.
+    fn of(&self, table: &str) -> String {
+        let column = format!("{table}.{}", quoted(&self.name));
+        if self.empty_is_null { format!("nullif({column}, '')") } else { column }
+    }
+}
+
+fn keys(job: &Job, target: &Target) -> Vec<KeyColumn> {
     let partition_by = job.partition_by();
-    let key = |name: String| -> Box<dyn Fn(&str) -> String> {
-        let is_text = target.schema().field_with_name(&name).is_ok_and(|field| field.data_type().is_string());
-        match is_text && partition_by.contains(&name) {
-            true => Box::new(move |of| format!("nullif({of}.{}, '')", quoted(&name))),
-            false => Box::new(move |of| format!("{of}.{}", quoted(&name))),
-        }
-    };
+    let is_text = |name: &str| target.schema().field_with_name(name).is_ok_and(|field| field.data_type().is_string());
+    let key = |name: String| KeyColumn { empty_is_null: partition_by.contains(&name) && is_text(&name), name };
     job.unique_key().into_iter().map(key).collect()
 }
 

@@ -26,6 +26,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 const BUFFERED_BYTES_MAX: usize = 256 << 20;
 /// Files open at once; past it all of them are finished, and later rows of these partitions get files of their own.
 const OPEN_MAX: usize = 128;
+/// The end of the name of a file that is not complete.
+pub const PART: &str = ".part";
 const ROW_GROUP_ROWS: usize = 1_000_000;
 
 pub struct Files {
@@ -170,7 +172,7 @@ impl Files {
         for part in folder.ancestors().take_while(|part| part.starts_with(&self.root)) {
             self.folders.insert(part.to_path_buf());
         }
-        let name = format!("{}-{:05}.part", self.prefix, self.created);
+        let name = format!("{}-{:05}{PART}", self.prefix, self.created);
         self.created += 1;
         if !folder_path.is_empty() {
             folder_path.push('/');

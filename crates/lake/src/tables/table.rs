@@ -6,9 +6,10 @@
 //! name, which fails if the name is taken, on disk as in a bucket ([`Location::create`]).
 
 use super::columns::Columns;
+use super::files::PART;
 use super::fit::{check_writable, grown};
 use crate::jobs::history::{ChangedFile, file_name};
-use crate::location::{LOG, Location, sync_folder};
+use crate::location::{BESIDE, LOG, Location, sync_folder};
 use deltalake_core::kernel::transaction::CommitData;
 use deltalake_core::kernel::{Action, Add, Protocol, Remove, StructType, Transaction, new_metadata};
 use deltalake_core::protocol::{DeltaOperation, SaveMode, checkpoints};
@@ -73,7 +74,7 @@ impl Table {
                 Location::Folder(path)
             }
             bucket => {
-                sweep_old(&bucket.writing_folder());
+                sweep_old(&bucket.writing_folder(), "", LEFT_FOR);
                 bucket.clone()
             }
         };
@@ -277,6 +278,9 @@ impl Table {
     }
 
     fn checkpoint(&self) -> Result<()> {
+        if let Location::Folder(root) = &self.root {
+            sweep_old(root, PART, LEFT_FOR);
+        }
         let table = self.load()?;
         self.runtime.block_on(checkpoints::create_checkpoint(&table, None)).map_err(from_delta)?;
         // `deltalake` does not sync what it writes.
@@ -306,13 +310,16 @@ impl Table {
     }
 }
 
-/// Files that a killed run left on their way to a bucket.
-fn sweep_old(folder: &Path) {
+/// Files that killed runs left behind: those whose names end so, and that nobody has written to for so long.
+fn sweep_old(folder: &Path, ending: &str, left_for: Duration) {
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
-        let age = entry.metadata().and_then(|about| about.modified()).ok().and_then(|at| at.elapsed().ok());
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let age = || entry.metadata().and_then(|about| about.modified()).ok().and_then(|at| at.elapsed().ok());
         match entry.file_type() {
-            Ok(kind) if kind.is_dir() => sweep_old(&entry.path()),
-            _ if age.is_some_and(|age| age > LEFT_FOR) => _ = fs::remove_file(entry.path()),
+            Ok(kind) if kind.is_dir() && ![LOG, BESIDE].contains(&name.as_str()) => sweep_old(&entry.path(), ending, left_for),
+            Ok(kind) if kind.is_file() && name.ends_with(ending) && age().is_some_and(|age| age >= left_for) => {
+                let _ = fs::remove_file(entry.path());
+            }
             _ => {}
         }
     }
@@ -327,4 +334,25 @@ fn encode(actions: Vec<Action>, operation: DeltaOperation, about: Value, transac
 
 fn from_delta(e: DeltaTableError) -> Error {
     Error::unavailable("the table's log").caused_by(e)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_killed_runs_left_goes_and_nothing_else() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let files = ["a.part", "day=1/b.part", "day=1/c.parquet", "_delta_log/d.part", "_ouzel/keys/e.part"];
+        for name in files {
+            let path = folder.path().join(name);
+            fs::create_dir_all(path.parent().expect("has one")).expect("made");
+            fs::write(path, "").expect("written");
+        }
+        let left = || files.iter().filter(|name| folder.path().join(name).exists()).copied().collect::<Vec<_>>();
+        sweep_old(folder.path(), PART, LEFT_FOR);
+        assert_eq!(left(), files, "somebody may be writing to them");
+        sweep_old(folder.path(), PART, Duration::ZERO);
+        assert_eq!(left(), files[2..]);
+    }
 }

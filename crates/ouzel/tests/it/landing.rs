@@ -343,8 +343,10 @@ fn what_cannot_be_taken_is_set_aside_and_the_others_go_on() {
 /// Two runs of one table at once: one of them has it, the other is told.
 #[test]
 fn of_two_runs_at_once_one_is_told() {
-    let folder = project();
-    let root = folder.path();
+    two_at_once(project().path());
+}
+
+pub fn two_at_once(root: &Path) {
     land(root, "0.parquet", &bytes_of(&rows(1, 500, 0..2)));
     run(root);
     for point in ["job-planned", "job-written", "job-checked"] {

@@ -3,7 +3,7 @@
 
 use super::commands::write;
 use super::jobs::{call, verified};
-use super::landing::{bytes_of, increments, land, number, project_with, rows, run};
+use super::landing::{bytes_of, increments, land, number, project_with, rows, run, two_at_once};
 use super::{ouzel, weed};
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -81,6 +81,25 @@ fn jobs_make_the_same_tables_in_a_bucket() {
     }
     read_by_others(&server, "c");
     files_lie_in_a_bucket(&server, here.path());
+}
+
+/// A commit is there once, whoever was first; and logs that are longer than what a listing looks at are read from their last checkpoint.
+#[test]
+fn commits_in_a_bucket_exclude_one_another() {
+    let Some(server) = server() else { return };
+    two_at_once(project_with(&stores("two", server.port)).path());
+    let long = project_with(&stores("long", server.port));
+    for job in ["daily", "kinds", "twice", "latest"] {
+        std::fs::remove_file(long.path().join(format!("jobs/{job}.sql"))).expect("removed");
+    }
+    for i in 0..104 {
+        land(long.path(), &format!("{i:03}.parquet"), &bytes_of(&rows(i + 1, 10, 0..2)));
+        assert_eq!(run(long.path())["clean"]["version"], i + 1);
+    }
+    let last = Command::new("find").arg(long.path()).args(["-name", "_last_checkpoint"]).output().expect("runs");
+    assert!(last.stdout.is_empty(), "it is in the bucket");
+    assert_eq!(run(long.path())["clean"]["kind"], "nothing");
+    verified(long.path());
 }
 
 /// delta-rs, of Python, finds what we find.
