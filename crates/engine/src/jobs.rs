@@ -137,6 +137,7 @@ pub fn check_sources(jobs: &mut [Job], known: &[Files], report: &mut Report) {
 /// Tells of tables that a job reads and nobody makes. `made`: the tables that pipelines make; those of the lake are there already.
 pub fn check_reads(jobs: &[Job], made: &BTreeSet<String>, lake: &Location, report: &mut Report) {
     let targets: BTreeSet<&str> = jobs.iter().map(|job| job.target.as_str()).collect();
+    let mut in_lake: Option<Option<Vec<String>>> = None;
     for job in jobs {
         if made.contains(&job.target) {
             let at = report.file(job.file.clone(), "");
@@ -144,8 +145,13 @@ pub fn check_reads(jobs: &[Job], made: &BTreeSet<String>, lake: &Location, repor
                 .error(Span { file: at, ..Span::default() }, format!("the table `{}` is written by a pipeline", job.target))
                 .hint("a job makes a table of its own: give it another `target`");
         }
-        // One that cannot be looked at is told when the job runs.
-        let is_there = |table: &str| made.contains(table) || targets.contains(table) || lake.has_table(table).unwrap_or(true);
+        let is_known = |table: &str| made.contains(table) || targets.contains(table);
+        if job.reads.iter().all(|table| is_known(table)) {
+            continue;
+        }
+        // Where the lake does not answer it is told when the job runs.
+        let Some(in_lake) = in_lake.get_or_insert_with(|| lake.tables().ok()) else { return };
+        let is_there = |table: &str| is_known(table) || in_lake.iter().any(|there| there == table);
         for table in job.reads.iter().filter(|table| !is_there(table)) {
             let at = report.file(job.file.clone(), "");
             let known: Vec<&str> = made.iter().map(String::as_str).chain(targets.iter().copied()).collect();

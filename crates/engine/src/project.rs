@@ -16,6 +16,7 @@ use ouzel_core::yaml::{Node, Value, decode, parse};
 use ouzel_core::{Report, Span, Spanned};
 use ouzel_detect::schema::SchemaConfig;
 use ouzel_lake::jobs::landing::Pattern;
+use ouzel_lake::location::key_of_prefix;
 use ouzel_lake::query::MEMORY_BYTES_MAX;
 use ouzel_lake::{Bucket, BucketSettings, Location};
 use std::collections::{BTreeMap, HashMap};
@@ -157,7 +158,7 @@ fn lake(root: &Path, store: &LakeStore, report: &mut Report) -> Option<Location>
         LakeStore::Local(local) => Some(Location::Folder(root.join(&local.path))),
         LakeStore::S3(there) => {
             let bucket = open(&there.settings(), Span::default(), report)?;
-            let key = there.prefix.trim_matches('/').into();
+            let key = key_of_prefix(&there.prefix).map_err(|e| _ = report.error(Span::default(), e.to_string())).ok()?;
             Some(Location::Bucket { bucket, key, work: root.join(&there.path) })
         }
     }
@@ -171,7 +172,12 @@ fn sources(root: &Path, config: &ProjectConfig, report: &mut Report) -> Vec<File
         let pattern = match files.bucket() {
             None => Some(Pattern::of_folder(&root.join(&files.files.value))),
             Some((settings, pattern)) => {
-                open(&settings, files.files.span, report).map(|bucket| Pattern::of_bucket(bucket, pattern))
+                let bucket = open(&settings, files.files.span, report);
+                let pattern = bucket.map(|bucket| Pattern::of_bucket(bucket, pattern)).transpose();
+                pattern.unwrap_or_else(|e| {
+                    report.error(files.files.span, e.to_string());
+                    None
+                })
             }
         };
         sources.extend(pattern.map(|pattern| Files { name: name.value.clone(), pattern }));

@@ -46,7 +46,7 @@ pub struct BucketSettings {
 /// A bucket, open. All its requests run on threads of its own, whoever waits for them.
 pub struct Bucket {
     name: String,
-    /// Tells it from buckets of the same name in other stores.
+    /// Tells it from buckets of the same name in other stores, and from the same one with other keys.
     id: String,
     store: Arc<AmazonS3>,
     threads: Threads,
@@ -98,8 +98,8 @@ impl Bucket {
         }
         let name = settings.bucket.clone();
         let store = builder.build().map_err(|e| Error::config(format!("`s3://{name}` cannot be used: {e}")))?;
-        let endpoint = settings.endpoint.as_deref().map(|endpoint| format!("-{:08x}", crc32c::crc32c(endpoint.as_bytes())));
-        let id = format!("{name}{}", endpoint.unwrap_or_default());
+        let whose = format!("{:?}", (&settings.endpoint, &settings.region, &settings.access_key));
+        let id = format!("{name}-{:08x}", crc32c::crc32c(whose.as_bytes()));
         Ok(Bucket { name, id, store: Arc::new(store), threads: Threads(Some(runtime)) })
     }
 
@@ -107,7 +107,7 @@ impl Bucket {
         &self.name
     }
 
-    /// Its name, and something of where it is.
+    /// Its name, and something of where it is, and who asks.
     pub fn id(&self) -> &str {
         &self.id
     }

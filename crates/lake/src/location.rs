@@ -254,11 +254,20 @@ impl Location {
     pub fn url(&self) -> DeltaResult<Url> {
         match self {
             Location::Folder(path) => ensure_table_uri(path.to_string_lossy()),
-            Location::Bucket { .. } => {
-                Url::parse(&self.to_string()).map_err(|_| DeltaTableError::InvalidTableLocation(self.to_string()))
+            Location::Bucket { bucket, key, .. } => {
+                let wrong = || DeltaTableError::InvalidTableLocation(self.to_string());
+                let mut url = Url::parse(&format!("s3://{}", bucket.name())).map_err(|_| wrong())?;
+                url.path_segments_mut().map_err(|()| wrong())?.extend(key.parts().map(|part| part.as_ref().to_string()));
+                Ok(url)
             }
         }
     }
+}
+
+/// What names in a bucket begin with, as it is. [`ouzel_core::Kind::Config`]: nothing there can begin so.
+pub fn key_of_prefix(prefix: &str) -> Result<Key> {
+    let prefix = prefix.trim_matches('/');
+    Key::parse(prefix).map_err(|e| Error::config(format!("`{prefix}` is no prefix of names in a bucket: {e}")))
 }
 
 fn scheme() -> DeltaResult<Url> {

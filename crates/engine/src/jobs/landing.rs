@@ -3,15 +3,17 @@
 use super::template::table_of_source;
 use super::{Files, Job};
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
-use ouzel_core::error::ResultExt;
 use ouzel_core::{Error, Kind as ErrorKind, Result};
 use ouzel_lake::Location;
 use ouzel_lake::jobs::landing::{Arrived, Ledger};
+use ouzel_lake::location::BESIDE;
 use ouzel_lake::query::{DeltaFiles, columns_of_file, read_file};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::Arc;
+
+/// What was set aside, beside the table.
+const ASIDE: &str = "aside.json";
 
 /// Files of a source.
 #[derive(Debug, Clone, Serialize)]
@@ -39,10 +41,13 @@ pub struct Landing {
     columns: SchemaRef,
     #[serde(skip)]
     has_table: bool,
+    /// As it was kept.
+    #[serde(skip)]
+    aside_before: BTreeMap<String, Aside>,
 }
 
 /// A file that cannot be taken.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Aside {
     pub why: String,
     bytes: u64,
@@ -53,10 +58,13 @@ impl Landing {
     /// Looks at the files of a job's source. `anew`: takes those that were taken as well.
     pub fn look(job: &Job, source: &Files, table: &Location, anew: bool) -> Result<Landing> {
         let files = source.pattern.list().map_err(|e| e.context(format!("{}: source `{}`", job.file, source.name)))?;
-        let ledger = Ledger::read(table)?;
+        let ledger = match Ledger::read(table) {
+            // What it has taken is not known any more; where all is taken anew it need not be.
+            Err(e) if e.kind == ErrorKind::Changed && anew => Ledger::default(),
+            read => read?,
+        };
         let has_table = ledger.is_of_a_table();
-        let known = if has_table { std::fs::read(kept(table)?).ok() } else { None };
-        let known = known.and_then(|bytes| serde_json::from_slice(&bytes).ok());
+        let known = table.join(BESIDE).read(ASIDE)?.and_then(|bytes| serde_json::from_slice(&bytes).ok());
         let known: BTreeMap<String, Aside> = known.unwrap_or_default();
         let mut columns = match anew || ledger.columns.is_empty() {
             true => None,
@@ -74,6 +82,7 @@ impl Landing {
             new: Vec::new(),
             columns: Arc::new(Schema::empty()),
             has_table,
+            aside_before: known.clone(),
         };
         landing.gone = ledger.files.keys().filter(|path| files.binary_search_by(|file| file.path.cmp(path)).is_err()).count();
         for file in files {
@@ -88,7 +97,7 @@ impl Landing {
                 Some(aside) => Err(aside.why.clone()),
                 None => match columns_of_file(&landing.folder, &file) {
                     // Nothing is known of a file whose store does not answer.
-                    Err(e) if matches!(e.kind, ErrorKind::Unavailable | ErrorKind::Config) => return Err(e),
+                    Err(e) if e.kind != ErrorKind::Data => return Err(e),
                     Err(e) => Err(e.to_string()),
                     Ok(its) => landing.judge(&mut columns, &its),
                 },
@@ -140,21 +149,21 @@ impl Landing {
     }
 
     /// Reads these files to the end, and sets those aside that cannot be read. How many.
-    pub fn set_aside(&mut self, suspects: &[String]) -> usize {
-        let (bad, good): (Vec<_>, Vec<_>) = std::mem::take(&mut self.new)
-            .into_iter()
-            .map(|file| {
-                let why = suspects.contains(&file.path).then(|| read_file(&self.folder, &file.path).err()).flatten();
-                (file, why)
-            })
-            .partition(|(_, why)| why.is_some());
-        self.new = good.into_iter().map(|(file, _)| file).collect();
-        let found = bad.len();
-        for (file, why) in bad {
-            self.aside_for(file, why.map_or_else(String::new, |why| why.to_string()));
+    pub fn set_aside(&mut self, suspects: &[String]) -> Result<usize> {
+        let mut found = 0;
+        for file in std::mem::take(&mut self.new) {
+            match suspects.contains(&file.path).then(|| read_file(&self.folder, &file.path)) {
+                // Nothing is known of a file whose store does not answer.
+                Some(Err(e)) if e.kind != ErrorKind::Data => return Err(e),
+                Some(Err(e)) => {
+                    found += 1;
+                    self.aside_for(file, e.to_string());
+                }
+                _ => self.new.push(file),
+            }
         }
         self.count();
-        found
+        Ok(found)
     }
 
     /// The new files as a table.
@@ -180,13 +189,11 @@ impl Landing {
         if !self.new.is_empty() {
             Ledger::read(table)?.keep(table)?;
         }
-        let place = kept(table)?;
-        if self.aside.is_empty() && !place.exists() {
+        if self.aside == self.aside_before {
             return Ok(());
         }
         let bytes = serde_json::to_vec(&self.aside).map_err(|e| Error::internal(e.to_string()))?;
-        let write = || std::fs::create_dir_all(place.parent().unwrap_or(&place)).and_then(|()| std::fs::write(&place, bytes));
-        write().doing(|| format!("writing `{}`", place.display()))
+        table.join(BESIDE).put(ASIDE, &bytes)
     }
 }
 
@@ -210,10 +217,6 @@ pub fn taken(source: &Files, table: &Location) -> Result<DeltaFiles> {
     there.sort_by_key(|(version, _)| *version);
     let files: Vec<Arrived> = there.into_iter().map(|(_, file)| file).collect();
     Ok(DeltaFiles::of_folder(&source.pattern.folder, &table_of_source(&source.name), read_columns(&ledger.columns)?, &files))
-}
-
-fn kept(table: &Location) -> Result<PathBuf> {
-    Ok(table.beside()?.join("aside.json"))
 }
 
 fn read_columns(columns: &[(String, String)]) -> Result<SchemaRef> {

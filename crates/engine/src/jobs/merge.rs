@@ -43,7 +43,6 @@ impl From<Error> for Failed {
 /// What is merged: the rows that `sql` gives of `files`, which stand for `table`, in their order.
 pub struct Rows<'a> {
     pub sql: &'a str,
-    pub schema: &'a Schema,
     pub table: &'a str,
     pub files: &'a DeltaFiles,
 }
@@ -57,8 +56,11 @@ pub fn write(
     target: &Target,
     anew: bool,
 ) -> Result<Merged, Failed> {
+    if let Some(name) = job.unique_key().iter().find(|name| target.schema().field_with_name(name).is_err()) {
+        return Err(Error::config(format!("`unique_key` names `{name}`, which the SQL does not give")).into());
+    }
     let (last, dropped) = last_of_each(lake, job, queries, rows, target)?;
-    let columns = names(rows.schema);
+    let columns = names(target.schema());
     let new = format!("select {columns} from {LAST}");
     if anew {
         let written = target.write(lake.counted(queries.run(&new)?), lake.threads)?;
@@ -67,8 +69,9 @@ pub fn write(
     let root = lake.lake.join(&job.target);
     queries.at_version(&job.target, &root, target.version())?;
     let same: Vec<String> = keys(job, target).iter().map(|key| format!("{} = {}", key.of("n"), key.of("o"))).collect();
-    let is_replaced = format!("exists (select 1 from {LAST} as n where {})", same.join(" and "));
-    let replaced_rows = format!("select * from {} as o where {is_replaced}", quoted(&job.target));
+    // What came is the side of the joins that is kept in memory: the table may be larger than that.
+    let joined = |kind: &str, table: &str| format!("{LAST} as n right {kind} join {table} as o on {}", same.join(" and "));
+    let replaced_rows = format!("select o.* from {}", joined("semi", &quoted(&job.target)));
     let replaced = match job.partition_by().is_empty() {
         true if number(queries, &format!("select count(*) from ({replaced_rows}) as r"))? > 0 => target.replaced(None)?,
         true => target.replaced(Some(&[]))?,
@@ -80,7 +83,7 @@ pub fn write(
     };
     queries.give(OLD, target.files(replaced.removed().to_vec(), queries.damage())?);
     let before = number(queries, &format!("select count(*) from {OLD}"))?;
-    let sql = format!("select {columns} from {OLD} as o where not {is_replaced} union all {new}");
+    let sql = format!("select {columns} from {} union all {new}", joined("anti", OLD));
     let written = target.write(lake.counted(queries.run(&sql)?), lake.threads)?;
     let updated = (before + last.rows).saturating_sub(written.rows);
     Ok(Merged { written, replaced, updated, dropped })
@@ -94,14 +97,13 @@ fn last_of_each(
     rows: &Rows<'_>,
     target: &Target,
 ) -> Result<(Numbered, u64), Failed> {
-    let folder = lake.lake.join(&job.target).beside()?;
-    let part = |name: &str| folder.join(format!("merge-{}-{name}", std::process::id()));
+    let beside = lake.lake.join(&job.target).beside()?;
     let mut in_order = queries.in_order(rows.sql, rows.table, rows.files, lake.threads);
-    let came = Numbered::write(&part("came"), rows.schema, in_order.by_ref());
+    let came = Numbered::write(&beside, target, in_order.by_ref());
     let came = came.map_err(|e| Failed { e, suspects: in_order.files().to_vec() })?;
     sound(queries)?;
     queries.give(CAME, came.table());
-    let columns = names(rows.schema);
+    let columns = names(target.schema());
     let keys: Vec<String> = keys(job, target).iter().map(|key| key.of("c")).collect();
     let none: Vec<String> = keys.iter().map(|key| format!("{key} is null")).collect();
     let sql = format!(
@@ -110,7 +112,7 @@ fn last_of_each(
         none.join(" or "),
         keys.join(", ")
     );
-    let last = Numbered::write(&part("last"), rows.schema, queries.run(&sql)?)?;
+    let last = Numbered::write(&beside, target, queries.run(&sql)?)?;
     queries.give(LAST, last.table());
     let dropped = came.rows - last.rows;
     Ok((last, dropped))

@@ -24,6 +24,8 @@ pub enum Kind {
     Full,
     /// Some partitions are, or rows are added.
     Incremental,
+    /// A table that it reads is changed by the same run: what it would do is known then. Told by a plan of several jobs.
+    Follows,
 }
 
 /// A source of a run, and what of it is new.

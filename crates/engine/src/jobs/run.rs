@@ -139,7 +139,7 @@ fn make(lake: &Lake<'_>, job: &Job, outcome: &mut Outcome) -> Result<()> {
         (Some(written), _) => written,
         (None, None) if job.config.write == Write::Merge => {
             let (table, files) = followed(lake, &queries, outcome, incremental)?;
-            let rows = merge::Rows { sql: &sql, schema: &schema, table: &table, files: &files };
+            let rows = merge::Rows { sql: &sql, table: &table, files: &files };
             match merge::write(lake, job, &queries, &rows, &target, !incremental) {
                 Ok(merged) => {
                     (outcome.updated, outcome.duplicates) = (merged.updated, merged.dropped);
@@ -204,7 +204,7 @@ fn make(lake: &Lake<'_>, job: &Job, outcome: &mut Outcome) -> Result<()> {
 /// Goes on without those files that cannot be read to the end. `e`: what to tell if there is none.
 fn without(lake: &Lake<'_>, job: &Job, outcome: &mut Outcome, suspects: &[String], e: Error) -> Result<()> {
     let Some(landing) = outcome.planned.landing.as_mut() else { return Err(e) };
-    if landing.set_aside(suspects) == 0 {
+    if landing.set_aside(suspects)? == 0 {
         return Err(e);
     }
     if landing.files == 0 {

@@ -63,7 +63,7 @@ pub fn verify(lake: &Lake<'_>, job: &Job) -> Result<(u64, u64, u64)> {
     let keys = root.beside()?.join("verify");
     let made = || -> Result<Written> {
         if job.config.write == Write::Merge {
-            let rows = merge::Rows { sql: &sql, schema: &schema, table: &table, files: &files };
+            let rows = merge::Rows { sql: &sql, table: &table, files: &files };
             return merge::write(lake, job, &queries, &rows, &target, true)
                 .map(|merged| merged.written)
                 .map_err(|failed| failed.e);

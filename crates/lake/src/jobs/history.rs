@@ -125,7 +125,7 @@ pub fn told(root: &Location, most: usize) -> Result<Vec<(u64, i64, Value)>> {
 }
 
 /// Commits that are read at once.
-const READ_AT_ONCE: usize = 100;
+pub const READ_AT_ONCE: usize = 100;
 
 /// What jobs have told in some commits, each as [`told`]. [`Kind::Changed`]: one has been cleaned away.
 pub fn told_at(root: &Location, versions: &[u64]) -> Result<Vec<(u64, Value)>> {

@@ -2,9 +2,8 @@
 
 use super::history;
 use crate::bucket::Bucket;
-use crate::location::Location;
+use crate::location::{BESIDE, Location, key_of_prefix};
 use object_store::ObjectMeta;
-use object_store::path::Path as Key;
 use ouzel_core::error::ResultExt;
 use ouzel_core::{Error, Kind, Result};
 use serde::{Deserialize, Serialize};
@@ -48,11 +47,11 @@ impl Pattern {
         Pattern { folder: Location::Folder(PathBuf::from(folder)), rest: rest.to_string() }
     }
 
-    /// `pattern`: of the names of objects.
-    pub fn of_bucket(bucket: Arc<Bucket>, pattern: &str) -> Pattern {
+    /// `pattern`: of the names of objects. [`Kind::Config`]: it is none.
+    pub fn of_bucket(bucket: Arc<Bucket>, pattern: &str) -> Result<Pattern> {
         let (folder, rest) = folder_of(pattern);
-        let key = if folder == "." { Key::default() } else { Key::from(folder) };
-        Pattern { folder: Location::Bucket { bucket, key, work: PathBuf::new() }, rest: rest.to_string() }
+        let key = key_of_prefix(if folder == "." { "" } else { folder })?;
+        Ok(Pattern { folder: Location::Bucket { bucket, key, work: PathBuf::new() }, rest: rest.to_string() })
     }
 
     /// The files, by name. [`Kind::Config`]: there is no such folder.
@@ -134,14 +133,16 @@ impl Ledger {
     /// Reads what the table's commits tell. [`Kind::Changed`]: its log does not reach back to the beginning any more, and what was kept of it is gone.
     pub fn read(table: &Location) -> Result<Ledger> {
         let Some(latest) = history::latest(table)? else { return Ok(Ledger::default()) };
-        let kept = fs::read(Ledger::place(table)?).ok().and_then(|bytes| serde_json::from_slice::<Ledger>(&bytes).ok());
+        let kept = table.join(BESIDE).read(KEPT)?.and_then(|bytes| serde_json::from_slice::<Ledger>(&bytes).ok());
         let mut ledger = kept.unwrap_or_default();
         if ledger.version.is_some_and(|version| version > latest) {
             ledger = Ledger::default();
         }
         let versions: Vec<u64> = (ledger.version.map_or(0, |version| version + 1)..=latest).collect();
-        for (version, about) in history::told_at(table, &versions)? {
-            ledger.take(version, &about["job"])?;
+        for some in versions.chunks(history::READ_AT_ONCE) {
+            for (version, about) in history::told_at(table, some)? {
+                ledger.take(version, &about["job"])?;
+            }
         }
         ledger.version = Some(latest);
         Ok(ledger)
@@ -164,23 +165,15 @@ impl Ledger {
         Ok(())
     }
 
-    /// Keeps it beside the table: only time depends on it.
+    /// Keeps it beside the table, for as long as the table is there: its log is cleaned away.
     pub fn keep(&self, table: &Location) -> Result<()> {
-        let place = Ledger::place(table)?;
-        let (folder, part) = (table.beside()?, place.with_extension("part"));
         let bytes = serde_json::to_vec(self).map_err(|e| Error::internal(e.to_string()))?;
-        let write = || -> std::io::Result<()> {
-            fs::create_dir_all(&folder)?;
-            fs::write(&part, bytes)?;
-            fs::rename(&part, &place)
-        };
-        write().doing(|| format!("writing `{}`", place.display()))
-    }
-
-    fn place(table: &Location) -> Result<PathBuf> {
-        Ok(table.beside()?.join("files.json"))
+        table.join(BESIDE).put(KEPT, &bytes)
     }
 }
+
+/// Of what is kept of it.
+const KEPT: &str = "files.json";
 
 #[cfg(test)]
 mod tests {

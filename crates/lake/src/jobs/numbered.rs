@@ -1,10 +1,12 @@
 //! Rows that are put on disk in the order in which they came, each with its number, so that queries which keep no order can tell which came last.
 
 use super::landing::Arrived;
+use super::target::Target;
 use crate::location::Location;
 use crate::query::DeltaFiles;
 use arrow_array::{ArrayRef, Int64Array, RecordBatch};
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
+use ouzel_core::clock::{Clock, WallClock};
 use ouzel_core::error::ResultExt;
 use ouzel_core::{Error, Result};
 use parquet::arrow::ArrowWriter;
@@ -13,6 +15,8 @@ use parquet::file::properties::WriterProperties;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 /// The column of the number, counted from 0.
 pub const NUMBER: &str = "__number";
@@ -28,22 +32,25 @@ pub struct Numbered {
 }
 
 impl Numbered {
-    /// `folder`: of nobody else; what is there goes. `schema`: of the rows.
-    pub fn write(folder: &Path, schema: &Schema, rows: impl Iterator<Item = Result<RecordBatch>>) -> Result<Numbered> {
-        let _ = fs::remove_dir_all(folder);
-        fs::create_dir_all(folder).doing(|| format!("making the folder `{}`", folder.display()))?;
+    /// Writes rows with the types that a table has for them. `beside`: the folder of this machine for what is remembered of the table.
+    pub fn write(beside: &Path, target: &Target, rows: impl Iterator<Item = Result<RecordBatch>>) -> Result<Numbered> {
+        sweep(beside);
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let (now, next) = (WallClock.now_us(), NEXT.fetch_add(1, Ordering::Relaxed));
+        let folder = beside.join(format!("{FOLDER}{now:x}-{:x}-{next}", std::process::id()));
+        fs::create_dir_all(&folder).doing(|| format!("making the folder `{}`", folder.display()))?;
         let number = Arc::new(Field::new(NUMBER, DataType::Int64, false));
-        let fields: Vec<_> = schema.fields().iter().cloned().chain([number]).collect();
-        let schema = Arc::new(Schema::new(fields));
-        let mut numbered = Numbered { folder: folder.to_path_buf(), schema, files: Vec::new(), rows: 0 };
-        let mut rows = rows.peekable();
+        let fields: Vec<_> = target.schema().fields().iter().cloned().chain([number]).collect();
+        let mut numbered = Numbered { folder, schema: Arc::new(Schema::new(fields)), files: Vec::new(), rows: 0 };
+        let names: Vec<String> = target.schema().fields().iter().map(|field| field.name().clone()).collect();
+        let mut rows = rows.map(|batch| target.cast(batch?.columns(), &names)).peekable();
         while rows.peek().is_some() {
             numbered.write_file(&mut rows)?;
         }
         Ok(numbered)
     }
 
-    fn write_file(&mut self, rows: &mut impl Iterator<Item = Result<RecordBatch>>) -> Result<()> {
+    fn write_file(&mut self, rows: &mut impl Iterator<Item = Result<Vec<ArrayRef>>>) -> Result<()> {
         let name = format!("{}.parquet", self.files.len());
         let path = self.folder.join(&name);
         let doing = || format!("writing `{}`", path.display());
@@ -53,12 +60,12 @@ impl Numbered {
         let mut writer = ArrowWriter::try_new(file, self.schema.clone(), Some(properties)).map_err(failed)?;
         let mut written = 0;
         while written < FILE_ROWS
-            && let Some(batch) = rows.next()
+            && let Some(columns) = rows.next()
         {
-            let batch = batch?;
-            let (from, n) = (self.rows as i64, batch.num_rows() as i64);
+            let columns = columns?;
+            let (from, n) = (self.rows as i64, columns.first().map_or(0, |column| column.len()) as i64);
             let number: ArrayRef = Arc::new(Int64Array::from_iter_values(from..from + n));
-            let columns = batch.columns().iter().cloned().chain([number]).collect();
+            let columns = columns.into_iter().chain([number]).collect();
             let batch = RecordBatch::try_new(self.schema.clone(), columns);
             writer.write(&batch.map_err(|e| Error::internal("numbering rows").caused_by(e))?).map_err(failed)?;
             self.rows += n as u64;
@@ -73,6 +80,20 @@ impl Numbered {
     /// As a table, with the number as its last column.
     pub fn table(&self) -> DeltaFiles {
         DeltaFiles::of_folder(&Location::Folder(self.folder.clone()), NUMBER, self.schema.clone(), &self.files)
+    }
+}
+
+/// Of the names of folders.
+const FOLDER: &str = "numbered-";
+/// A folder that nobody has written to for so long is that of a killed run.
+const LEFT_FOR: Duration = Duration::from_secs(24 * 3600);
+
+fn sweep(beside: &Path) {
+    for entry in fs::read_dir(beside).into_iter().flatten().flatten() {
+        let age = entry.metadata().and_then(|about| about.modified()).ok().and_then(|at| at.elapsed().ok());
+        if entry.file_name().to_string_lossy().starts_with(FOLDER) && age.is_some_and(|age| age > LEFT_FOR) {
+            let _ = fs::remove_dir_all(entry.path());
+        }
     }
 }
 

@@ -76,7 +76,7 @@ impl SchemaProvider for Lake {
             return Ok(Some(table.clone()));
         }
         let external = |e: ouzel_core::Error| DataFusionError::External(Box::new(e));
-        if !self.is_in_lake(name) {
+        if !self.location.has_table(name).map_err(external)? {
             let Some(make) = self.offered().get(name).cloned() else { return Ok(None) };
             // On a thread of its own: whoever makes it may wait on a runtime of its own.
             let made = std::thread::spawn(move || make()).join();

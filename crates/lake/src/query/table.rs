@@ -332,9 +332,10 @@ pub fn columns_of_file(folder: &Location, file: &Arrived) -> ouzel_core::Result<
     let metadata = match folder {
         Location::Folder(folder) => {
             let path = folder.join(&file.path);
-            let file = File::open(&path).doing(|| format!("opening `{}`", path.display()))?;
+            let file = File::open(&path).map_err(|e| Error::new(Kind::Data, format!("it cannot be opened: {e}")))?;
             ArrowReaderMetadata::load(&file, options).map_err(wrong)?
         }
+        Location::Bucket { .. } if file.bytes == 0 => return Err(wrong(ParquetError::EOF("it is empty".into()))),
         Location::Bucket { bucket, .. } => {
             let footer = footer(bucket, &folder.key_of(&file.path)?, file.bytes)?;
             footer.and_then(|footer| ArrowReaderMetadata::try_new(Arc::new(footer), options)).map_err(wrong)?
@@ -362,8 +363,17 @@ fn footer(bucket: &Bucket, key: &Key, bytes: u64) -> ouzel_core::Result<std::res
 /// Reads all of a file: why it cannot be.
 pub fn read_file(folder: &Location, name: &str) -> ouzel_core::Result<()> {
     let wrong = |e: &dyn std::fmt::Display| Error::new(Kind::Data, format!("it cannot be read: {e}"));
-    let bytes = folder.read(name)?.ok_or_else(|| wrong(&"it is gone"))?;
-    let reader = ParquetRecordBatchReaderBuilder::try_new(bytes::Bytes::from(bytes)).and_then(|reader| reader.build());
+    let file = match folder {
+        Location::Folder(folder) => File::open(folder.join(name)).map_err(|e| wrong(&e))?,
+        Location::Bucket { bucket, .. } => {
+            let mut copy = tempfile::tempfile().doing(|| "making a temporary file".into())?;
+            if !bucket.fetch(&folder.key_of(name)?, &mut copy)? {
+                return Err(wrong(&"it is gone"));
+            }
+            copy
+        }
+    };
+    let reader = ParquetRecordBatchReaderBuilder::try_new(file).and_then(|reader| reader.build());
     reader.map_err(|e| wrong(&e))?.into_iter().try_for_each(|batch| batch.map(|_| ()).map_err(|e| wrong(&e)))
 }
 

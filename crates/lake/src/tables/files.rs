@@ -70,9 +70,22 @@ impl Finished {
                 }
                 folders.iter().try_for_each(|folder| sync_folder(folder))
             }
-            Location::Bucket { .. } => names.iter().try_for_each(|name| table.send(name)),
+            Location::Bucket { .. } => send(&table, &names),
         })
     }
+}
+
+/// Files that are on their way at once.
+const SENT_AT_ONCE: usize = 8;
+
+fn send(table: &Location, names: &[String]) -> Result<()> {
+    let some = names.len().div_ceil(SENT_AT_ONCE).max(1);
+    std::thread::scope(|scope| {
+        let each = |names: &'_ [String]| names.iter().try_for_each(|name| table.send(name));
+        let sent: Vec<_> = names.chunks(some).map(|names| scope.spawn(move || each(names))).collect();
+        let sent = sent.into_iter().map(|thread| thread.join().unwrap_or_else(|_| Err(Error::internal("sending panicked"))));
+        sent.collect::<Vec<_>>().into_iter().collect()
+    })
 }
 
 struct DataFile {

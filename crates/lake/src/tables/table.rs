@@ -8,7 +8,7 @@
 use super::columns::Columns;
 use super::files::PART;
 use super::fit::{check_writable, grown};
-use crate::jobs::history::{ChangedFile, file_name};
+use crate::jobs::history::{ChangedFile, file_name, latest};
 use crate::location::{BESIDE, LOG, Location, sync_folder};
 use deltalake_core::kernel::transaction::CommitData;
 use deltalake_core::kernel::{Action, Add, Protocol, Remove, StructType, Transaction, new_metadata};
@@ -91,7 +91,7 @@ impl Table {
             sequence: 0,
             checkpoint_due: false,
         };
-        if !table.log().files(None)?.iter().any(|name| name.starts_with(|c: char| c.is_ascii_digit())) {
+        if latest(&table.root)?.is_none() {
             table.create()?;
         }
         let sequence = table.refresh()?;
@@ -278,9 +278,6 @@ impl Table {
     }
 
     fn checkpoint(&self) -> Result<()> {
-        if let Location::Folder(root) = &self.root {
-            sweep_old(root, PART, LEFT_FOR);
-        }
         let table = self.load()?;
         self.runtime.block_on(checkpoints::create_checkpoint(&table, None)).map_err(from_delta)?;
         // `deltalake` does not sync what it writes.
@@ -296,6 +293,9 @@ impl Table {
         let snapshot = table.snapshot().map_err(from_delta)?;
         if deltalake_core::table::config::TablePropertiesExt::enable_expired_log_cleanup(snapshot.snapshot().table_properties()) {
             self.runtime.block_on(checkpoints::cleanup_metadata(&table, None)).map_err(from_delta)?;
+        }
+        if let Location::Folder(root) = &self.root {
+            sweep_old(root, PART, LEFT_FOR);
         }
         Ok(())
     }

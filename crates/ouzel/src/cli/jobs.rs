@@ -10,6 +10,7 @@ use ouzel_core::clock::Stopwatch;
 use ouzel_engine::Project;
 use ouzel_engine::jobs::{self, Checked, Job, Lake, Landing, Outcome, Planned, RunKind};
 use serde_json::{Map, Value, json};
+use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::io::IsTerminal as _;
@@ -141,9 +142,19 @@ fn each(root: &Path, names: &[String], format: Format, about: &dyn Fn(&Lake<'_>,
 }
 
 pub fn plan(root: &Path, args: &PlanArgs, format: Format) -> Exit {
+    // Tables that a run would change: what follows from them is not known before it has.
+    let changing: RefCell<BTreeSet<String>> = RefCell::default();
     each(root, &args.names, format, &|lake, job| {
-        let planned = jobs::plan(lake, job, args.full_refresh)?;
+        let mut planned = jobs::plan(lake, job, args.full_refresh)?;
         let paused = jobs::paused(lake, &job.target)?;
+        let before = job.reads.intersection(&changing.borrow()).next().cloned();
+        if let (RunKind::Nothing, Some(table)) = (planned.kind, &before) {
+            planned.kind = RunKind::Follows;
+            planned.why = format!("it reads `{table}`, which changes before");
+        }
+        if paused.is_none() && planned.kind != RunKind::Nothing {
+            changing.borrow_mut().insert(job.target.clone());
+        }
         let mut text = planned_text(&planned, output_has_colour());
         if let Some(paused) = &paused {
             let _ = writeln!(text, "  paused     {}: `ouzel resume`", why_paused(paused));
@@ -204,9 +215,11 @@ pub fn verify(root: &Path, args: &VerifyArgs, format: Format) -> Exit {
 
 /// Runs the checks of jobs on their tables as they are.
 pub fn check(root: &Path, args: &CheckArgs, format: Format) -> Exit {
-    let outcomes = std::cell::RefCell::new(Map::new());
+    let outcomes = RefCell::new(Map::new());
     let exit = each(root, &args.names, format, &|lake, job| {
-        let checks = jobs::check_now(lake, job)?;
+        let checks = jobs::check_now(lake, job).inspect_err(|e| {
+            outcomes.borrow_mut().insert(job.target.clone(), json!({ "error": e.to_string() }));
+        })?;
         let fails = checks.iter().any(|check| !check.ok && !check.warns);
         let colour = output_has_colour();
         let lines: String = checks.iter().map(|check| check_text(check, colour)).collect();
@@ -314,7 +327,10 @@ pub fn run(project: &Project, names: &[String], full: bool, format: Format, outc
             None => watched(&job.target, &lake.made, || jobs::run(&lake, job, full)).map(Ok),
         });
         match done {
-            Err(e) => return told(&e),
+            Err(e) => {
+                outcomes.insert(job.target.clone(), json!({ "error": e.to_string() }));
+                return told(&e);
+            }
             Ok(Err(why)) => {
                 notify(project, &lake, job);
                 outcomes.insert(job.target.clone(), json!({ "paused": why }));
@@ -396,6 +412,7 @@ fn watched<T>(name: &str, made: &AtomicU64, work: impl FnOnce() -> T) -> T {
 
 fn planned_text(planned: &Planned, colour: bool) -> String {
     let what = match planned.kind {
+        RunKind::Follows => "follows".to_string(),
         RunKind::Nothing => "nothing to do".to_string(),
         RunKind::Full => "is made anew".to_string(),
         RunKind::Incremental if planned.partitions.is_empty() => "gets new rows".to_string(),

@@ -17,16 +17,21 @@ fn document(outcomes: &Map<String, Value>) -> String {
         let checks = outcome["checks"].as_array().map_or(&[][..], Vec::as_slice);
         let fails = |check: &&Value| check["ok"] == false && check["warns"] == false;
         let skipped = outcome["paused"].as_str().or(outcome["held"].as_str());
+        let error = outcome["error"].as_str();
         let (tests, failures) = (checks.len() + 1, checks.iter().filter(fails).count());
         let seconds = outcome["seconds"].as_f64().unwrap_or(0.0);
         let _ = writeln!(
             out,
-            "  <testsuite name=\"{}\" tests=\"{tests}\" failures=\"{failures}\" skipped=\"{}\" time=\"{seconds:.3}\">",
+            "  <testsuite name=\"{}\" tests=\"{tests}\" failures=\"{failures}\" errors=\"{}\" skipped=\"{}\" time=\"{seconds:.3}\">",
             escaped(job),
+            u8::from(error.is_some()),
             u8::from(skipped.is_some())
         );
         let _ = write!(out, "    <testcase classname=\"{}\" name=\"run\" time=\"{seconds:.3}\"", escaped(job));
         let _ = match skipped {
+            _ if error.is_some() => {
+                writeln!(out, "><error message=\"{}\"/></testcase>", escaped(error.unwrap_or_default()))
+            }
             Some(why) => writeln!(out, "><skipped message=\"{}\"/></testcase>", escaped(why)),
             None => writeln!(out, "/>"),
         };

@@ -123,9 +123,9 @@ pub fn run(root: &Path, args: &Args, format: Format) -> Exit {
     // Without names: the jobs that are out of date follow.
     if exit == Exit::Ok && (args.names.is_empty() || !jobs.is_empty()) {
         exit = jobs::run(&project, &jobs, args.full_refresh, format, &mut outcomes);
-        if let Some(path) = &args.junit {
-            exit = junit::write(path, &outcomes).map_or_else(|e| jobs::told(&e), |()| exit);
-        }
+    }
+    if let Some(path) = &args.junit {
+        exit = junit::write(path, &outcomes).map_or_else(|e| jobs::told(&e), |()| exit);
     }
     if format == Format::Json {
         let mut all = json!({ "pipelines": summaries });

@@ -3,7 +3,7 @@
 use super::commands::write;
 use super::jobs::{call, verified};
 use super::ouzel;
-use arrow_array::{Array, ArrayRef, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
+use arrow_array::{Array, ArrayRef, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray, TimestampNanosecondArray};
 use parquet::arrow::ArrowWriter;
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use serde_json::Value;
@@ -203,6 +203,28 @@ fn of_each_key_the_last_row_stays() {
         rows.iter().filter_map(|row| Some((row["id"].as_str()?.to_string(), said(row)))).collect();
     assert_eq!(rows.len(), expected.len() + without.len());
     assert_eq!(found, expected);
+}
+
+/// Keys are the same where the table has them the same, whatever digits it does not keep.
+#[test]
+fn keys_are_those_of_the_table() {
+    let folder = project();
+    let root = folder.path();
+    ["daily", "kinds", "twice", "latest"]
+        .iter()
+        .for_each(|job| std::fs::remove_file(root.join(format!("jobs/{job}.sql"))).expect("removed"));
+    let merged = "---\nwrite: merge\nunique_key: t\n---\nselect cast(t as timestamp) as t, n from {{ source('landing') }}\n";
+    write(root, "jobs/clean.sql", merged);
+    for i in 0..3_i64 {
+        let t: ArrayRef = Arc::new(TimestampNanosecondArray::from_iter_values((0..10).map(|n| n * 1000 + i * 100)));
+        let n: ArrayRef = Arc::new(Int64Array::from_iter_values((0..10).map(|n| n + 100 * i)));
+        let batch = RecordBatch::try_from_iter_with_nullable([("t", t, true), ("n", n, true)]).expect("sound");
+        land(root, &format!("{i}.parquet"), &bytes_of(&batch));
+        run(root);
+        verified(root);
+        assert_eq!(number(root, "select count(*) from clean"), 10);
+        assert_eq!(number(root, "select min(n) from clean"), 100 * i);
+    }
 }
 
 /// Whatever comes, and wherever a run is killed: as made anew, and with no file twice. `remembered`: folders whose loss is made good.

@@ -10,12 +10,12 @@ use std::net::{Shutdown, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 fn stores(prefix: &str, port: u16) -> String {
     format!(
-        "stores: {{ lake: {{ s3: {{ bucket: lake, prefix: {prefix}, endpoint: \"http://127.0.0.1:{port}\", access_key: key, secret_key: secret }} }} }}\n"
+        "stores: {{ lake: {{ s3: {{ bucket: lake, prefix: \"{prefix}\", endpoint: \"http://127.0.0.1:{port}\", access_key: key, secret_key: secret }} }} }}\n"
     )
 }
 
@@ -48,6 +48,11 @@ fn jobs_make_the_same_tables_in_a_bucket() {
     let Some(server) = server() else { return };
     let there = project_with(&stores("a/b", server.port));
     increments(there.path(), 12, &[".ouzel/lake"]);
+    // A prefix is taken as it is.
+    let odd = project_with(&stores("50%~x/[y]", server.port));
+    land(odd.path(), "0.parquet", &bytes_of(&rows(1, 100, 0..2)));
+    run(odd.path());
+    verified(odd.path());
     // What files in a bucket give is what files on disk give.
     let here = project_with("");
     let there = project_with(&stores("c", server.port));
@@ -179,12 +184,14 @@ sinks: [{ lake: { table: events, partition_by: [kind] } }]
 struct Faults {
     port: u16,
     cut: Arc<AtomicU64>,
+    out: Arc<AtomicBool>,
 }
 
 fn faults(server: &weed::Server) -> Faults {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let (port, server, cut) = (listener.local_addr().expect("bound").port(), server.port, Arc::new(AtomicU64::new(0)));
-    let count = cut.clone();
+    let (count, out) = (cut.clone(), Arc::new(AtomicBool::new(false)));
+    let is_out = out.clone();
     let seed = AtomicU64::new(7);
     let random = move || {
         let next = seed.fetch_add(0x9e37_79b9_7f4a_7c15, Relaxed);
@@ -194,13 +201,19 @@ fn faults(server: &weed::Server) -> Faults {
     let random = Arc::new(random);
     std::thread::spawn(move || {
         for client in listener.incoming().flatten() {
+            if is_out.load(Relaxed) {
+                continue;
+            }
             let Ok(server) = TcpStream::connect(("127.0.0.1", server)) else { continue };
             for (from, to) in [(&client, &server), (&server, &client)] {
                 let (Ok(mut from), Ok(mut to)) = (from.try_clone(), to.try_clone()) else { continue };
-                let (random, cut) = (random.clone(), count.clone());
+                let (random, cut, is_out) = (random.clone(), count.clone(), is_out.clone());
                 std::thread::spawn(move || {
                     let mut bytes = vec![0; 1 << 16];
                     while let Ok(n @ 1..) = from.read(&mut bytes) {
+                        if is_out.load(Relaxed) {
+                            break;
+                        }
                         match random() % 100 {
                             0..2 => {
                                 cut.fetch_add(1, Relaxed);
@@ -218,7 +231,47 @@ fn faults(server: &weed::Server) -> Faults {
             }
         }
     });
-    Faults { port, cut }
+    Faults { port, cut, out }
+}
+
+/// Cuts each connection from here on, until it is told otherwise.
+fn an_outage(faults: &Faults, is_out: bool) {
+    faults.out.store(is_out, Relaxed);
+}
+
+/// Files are not set aside because their store does not answer; one that is empty is.
+#[test]
+fn an_outage_is_no_fault_of_a_file() {
+    let Some(server) = server() else { return };
+    let (faults, there) = (faults(&server), project_with(&stores("in", server.port)));
+    for i in 0..4 {
+        land(there.path(), &format!("{i}.parquet"), &bytes_of(&rows(i + 1, 3_000, 0..5)));
+        run(there.path());
+    }
+    let here = project_with("");
+    let source = format!(
+        "name: test\nsources: {{ landing: {{ files: \"s3://lake/in/clean/**/*.parquet\", endpoint: \"http://127.0.0.1:{}\", access_key: key, secret_key: secret }} }}\n",
+        faults.port
+    );
+    write(here.path(), "ouzel.yaml", &source);
+    ["daily", "kinds", "twice", "latest"]
+        .iter()
+        .for_each(|job| std::fs::remove_file(here.path().join(format!("jobs/{job}.sql"))).expect("removed"));
+    let mut runs = Command::new(env!("CARGO_BIN_EXE_ouzel"));
+    runs.args(["run", "-p"]).arg(here.path()).env("OUZEL_FAULT", "stop:job-planned:1").stderr(std::process::Stdio::piped());
+    let process = runs.stdout(std::process::Stdio::null()).spawn().expect("starts");
+    let stat = format!("/proc/{}/stat", process.id());
+    while !std::fs::read_to_string(&stat).expect("it lives").contains(") T ") {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    an_outage(&faults, true);
+    assert!(Command::new("kill").args(["-CONT", &process.id().to_string()]).status().expect("sent").success());
+    let ended = process.wait_with_output().expect("ended");
+    assert_eq!(ended.status.code(), Some(4), "{}", String::from_utf8_lossy(&ended.stderr));
+    an_outage(&faults, false);
+    let jobs = run(here.path());
+    assert!(jobs["clean"]["landing"]["aside"].is_null(), "{jobs}");
+    assert_eq!(all(there.path(), "clean"), all(here.path(), "clean"));
 }
 
 #[test]

@@ -239,14 +239,16 @@ pub fn post(target: &Target, id: &str, body: &[u8]) -> Result<()> {
     let runtime = runtime.map_err(|e| Error::internal(e.to_string()))?;
     let mut wait = FIRST_WAIT;
     let mut last = String::new();
-    for _ in 0..POSTS {
+    for tried in 0..POSTS {
+        if tried > 0 {
+            std::thread::sleep(wait);
+            wait *= 4;
+        }
         match runtime.block_on(send(&client, target, id, body)) {
             Ok(response) if response.status().is_success() => return Ok(()),
             Ok(response) => last = format!("it answered {}", response.status()),
             Err(e) => last = format!("it did not answer: {}", cause(&e.without_url())),
         }
-        std::thread::sleep(wait);
-        wait *= 4;
     }
     Err(unavailable(last))
 }
