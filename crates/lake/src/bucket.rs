@@ -25,6 +25,8 @@ use tokio::runtime::{Handle, Runtime};
 /// A server that does not answer is waited for this long, as a database is.
 const PATIENCE: Duration = Duration::from_secs(60);
 const REQUEST_SECONDS_MAX: Duration = Duration::from_secs(20);
+/// An answer that breaks off is asked for again for so long; where nothing answers, the client has tried longer than that.
+const BROKEN_OFF_S: f64 = 10.0;
 /// What is larger goes in parts of this size.
 const PART_BYTES: usize = 8 << 20;
 /// Objects that are read at once.
@@ -126,18 +128,33 @@ impl Bucket {
         waited.unwrap_or_else(|_| Err(Error::internal("waiting for a bucket panicked")))
     }
 
+    /// Asks again where an answer broke off: the client tries requests again, but not what it has begun to read.
+    fn persist<T: Send, R: Future<Output = Result<T>> + Send>(&self, request: impl Fn() -> R) -> Result<T> {
+        let waited = Stopwatch::start();
+        loop {
+            match self.wait(request()) {
+                Err(e) if e.kind == Kind::Unavailable && waited.seconds() < BROKEN_OFF_S => {
+                    std::thread::sleep(Duration::from_millis(100))
+                }
+                ended => return ended,
+            }
+        }
+    }
+
     /// All objects below a prefix, those behind a name if one is given.
     pub fn list(&self, prefix: &Key, behind: Option<&Key>) -> Result<Vec<ObjectMeta>> {
-        let found = match behind {
-            Some(behind) => self.store.list_with_offset(Some(prefix), behind),
-            None => self.store.list(Some(prefix)),
-        };
-        self.wait(async { found.try_collect().await.map_err(|e| self.failed("listing", prefix, &e)) })
+        self.persist(|| async {
+            let found = match behind {
+                Some(behind) => self.store.list_with_offset(Some(prefix), behind),
+                None => self.store.list(Some(prefix)),
+            };
+            found.try_collect().await.map_err(|e| self.failed("listing", prefix, &e))
+        })
     }
 
     /// Names of the folders of a prefix.
     pub fn folders(&self, prefix: &Key) -> Result<Vec<String>> {
-        let found = self.wait(async {
+        let found = self.persist(|| async {
             let found = self.store.list_with_delimiter(Some(prefix)).await;
             found.map_err(|e| self.failed("listing", prefix, &e))
         });
@@ -146,7 +163,7 @@ impl Bucket {
 
     /// Whether there is any object below a prefix.
     pub fn has_any(&self, prefix: &Key) -> Result<bool> {
-        self.wait(async {
+        self.persist(|| async {
             let first = self.store.list(Some(prefix)).next().await.transpose();
             first.map(|first| first.is_some()).map_err(|e| self.failed("listing", prefix, &e))
         })
@@ -162,8 +179,7 @@ impl Bucket {
                 Err(e) => Err(self.failed("reading", &key, &e)),
             }
         };
-        let all = futures::stream::iter(keys.to_vec()).map(read).buffered(READ_AT_ONCE);
-        self.wait(all.try_collect())
+        self.persist(|| futures::stream::iter(keys.to_vec()).map(read).buffered(READ_AT_ONCE).try_collect())
     }
 
     /// `None`: there is nothing of that name.
@@ -173,8 +189,8 @@ impl Bucket {
 
     /// A stretch of an object. [`Kind::Data`]: there is nothing of that name.
     pub fn read_range(&self, key: &Key, range: Range<u64>) -> Result<Bytes> {
-        self.wait(async {
-            match self.store.get_range(key, range).await {
+        self.persist(|| async {
+            match self.store.get_range(key, range.clone()).await {
                 Err(object_store::Error::NotFound { .. }) => Err(Error::new(Kind::Data, format!("`{key}` is gone"))),
                 read => read.map_err(|e| self.failed("reading", key, &e)),
             }

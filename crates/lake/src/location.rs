@@ -229,11 +229,22 @@ impl Location {
     /// Opens the table that lies here.
     pub async fn open_table(&self, version: Option<u64>) -> Result<DeltaTable> {
         let wrong = |e: DeltaTableError| Error::unavailable(format!("opening the table `{}`", self.name())).caused_by(e);
-        let mut builder = self.builder().map_err(wrong)?;
-        if let Some(version) = version {
-            builder = builder.with_version(version);
+        let mut tries = match self {
+            Location::Folder(_) => 1,
+            Location::Bucket { .. } => OPENED_MAX,
+        };
+        loop {
+            let mut builder = self.builder().map_err(wrong)?;
+            if let Some(version) = version {
+                builder = builder.with_version(version);
+            }
+            tries -= 1;
+            match builder.load().await {
+                // An answer may break off; what is never answered takes a minute each time.
+                Err(_) if tries > 0 => {}
+                opened => return opened.map_err(wrong),
+            }
         }
-        builder.load().await.map_err(wrong)
     }
 
     fn builder(&self) -> DeltaResult<DeltaTableBuilder> {
@@ -269,6 +280,9 @@ pub fn key_of_prefix(prefix: &str) -> Result<Key> {
     let prefix = prefix.trim_matches('/');
     Key::parse(prefix).map_err(|e| Error::config(format!("`{prefix}` is no prefix of names in a bucket: {e}")))
 }
+
+/// A table in a bucket is tried to be opened so often.
+const OPENED_MAX: usize = 3;
 
 fn scheme() -> DeltaResult<Url> {
     Url::parse("s3://").map_err(|e| DeltaTableError::generic(e.to_string()))

@@ -187,7 +187,8 @@ struct Faults {
     out: Arc<AtomicBool>,
 }
 
-fn faults(server: &weed::Server) -> Faults {
+/// `often`: of a hundred stretches of bytes so many end their connection.
+fn faults(server: &weed::Server, often: u64) -> Faults {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let (port, server, cut) = (listener.local_addr().expect("bound").port(), server.port, Arc::new(AtomicU64::new(0)));
     let (count, out) = (cut.clone(), Arc::new(AtomicBool::new(false)));
@@ -215,11 +216,11 @@ fn faults(server: &weed::Server) -> Faults {
                             break;
                         }
                         match random() % 100 {
-                            0..2 => {
+                            n if n < often => {
                                 cut.fetch_add(1, Relaxed);
                                 break;
                             }
-                            2..6 => std::thread::sleep(Duration::from_millis(50)),
+                            n if often > 0 && n < 6 => std::thread::sleep(Duration::from_millis(50)),
                             _ => {}
                         }
                         if to.write_all(&bytes[..n]).is_err() {
@@ -243,7 +244,7 @@ fn an_outage(faults: &Faults, is_out: bool) {
 #[test]
 fn an_outage_is_no_fault_of_a_file() {
     let Some(server) = server() else { return };
-    let (faults, there) = (faults(&server), project_with(&stores("in", server.port)));
+    let (faults, there) = (faults(&server, 0), project_with(&stores("in", server.port)));
     for i in 0..4 {
         land(there.path(), &format!("{i}.parquet"), &bytes_of(&rows(i + 1, 3_000, 0..5)));
         run(there.path());
@@ -277,7 +278,7 @@ fn an_outage_is_no_fault_of_a_file() {
 #[test]
 fn a_server_that_fails_now_and_then_changes_no_row() {
     let Some(server) = server() else { return };
-    let faults = faults(&server);
+    let faults = faults(&server, 2);
     let there = project_with(&stores("f", faults.port));
     increments(there.path(), 8, &[".ouzel/lake"]);
     assert!(faults.cut.load(Relaxed) > 20, "{:?}", faults.cut);
