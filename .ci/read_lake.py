@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Reads every Delta table below the given folder with a reader that is not ours. Exit code 1 if there is none, or an empty one."""
 
+import os
 import sys
 from pathlib import Path
 
@@ -18,3 +19,6 @@ for log in logs:
         print("  " + ", ".join(f"{row['decision']} {row['count_all']:,}" for row in sorted(counts, key=lambda row: str(row["decision"]))))
     if rows.num_rows == 0:
         sys.exit(f"{log.parent} is empty")
+# Not by taking the interpreter down: threads of deltalake abort it now and then, after everything has been read.
+sys.stdout.flush()
+os._exit(0)
