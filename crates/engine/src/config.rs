@@ -5,7 +5,7 @@ use crate::registry::{CodecConfig, LookupConfig, SinkConfig, SourceConfig};
 use crate::risk::RiskConfig;
 use ouzel_connect::sinks::WebhookSink;
 use ouzel_core::units::{ByteSize, TimeSpan};
-use ouzel_core::{Lenient, OneOrMany, Ordered, Span, Spanned, TextOr};
+use ouzel_core::{Lenient, OneOrMany, Ordered, Report, Secret, Span, Spanned, TextOr};
 use ouzel_detect::alerts::AlertConfig;
 use ouzel_detect::decision::DecisionConfig;
 use ouzel_detect::features::GroupConfig;
@@ -57,14 +57,33 @@ pub struct FilesConfig {
     pub endpoint: Option<String>,
     /// With `secret_key`: who reads. What the environment has if nothing is said, as of a store.
     pub access_key: Option<String>,
-    pub secret_key: Option<String>,
+    pub secret_key: Option<Secret>,
 }
 
 impl FilesConfig {
     /// Which files of which bucket, if they lie in one.
     pub fn bucket(&self) -> Option<(BucketSettings, &str)> {
-        let (bucket, pattern) = self.files.strip_prefix("s3://")?.split_once('/')?;
+        let there = self.files.strip_prefix("s3://")?;
+        let (bucket, pattern) = there.split_once('/').unwrap_or((there, ""));
         Some((settings(bucket, &self.region, &self.endpoint, &self.access_key, &self.secret_key), pattern))
+    }
+
+    pub fn validate(&self, report: &mut Report) {
+        let of_bucket =
+            self.region.is_some() || self.endpoint.is_some() || self.access_key.is_some() || self.secret_key.is_some();
+        match self.bucket() {
+            Some((settings, pattern)) if settings.bucket.is_empty() || pattern.is_empty() => {
+                report
+                    .error(self.files.span, format!("`{}` names no files of a bucket", self.files.value))
+                    .hint("for example `s3://incoming/day=*/*.parquet`");
+            }
+            None if of_bucket => {
+                report
+                    .error(self.files.span, "`region`, `endpoint` and keys are of a bucket, and this is a folder")
+                    .hint("for files of a bucket: `s3://BUCKET/..`");
+            }
+            _ => {}
+        }
     }
 }
 
@@ -73,7 +92,7 @@ fn settings(
     region: &Option<String>,
     endpoint: &Option<String>,
     access_key: &Option<String>,
-    secret_key: &Option<String>,
+    secret_key: &Option<Secret>,
 ) -> BucketSettings {
     let (region, endpoint) = (region.clone(), endpoint.clone());
     BucketSettings { bucket: bucket.into(), region, endpoint, access_key: access_key.clone(), secret_key: secret_key.clone() }
@@ -229,7 +248,7 @@ pub struct S3Store {
     /// With `secret_key`: who writes. What the environment has if nothing is said: `AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY`, or what
     /// AWS gives a machine. Take them from variables (`${NAME}`), not into the file.
     pub access_key: Option<String>,
-    pub secret_key: Option<String>,
+    pub secret_key: Option<Secret>,
     /// Folder of the copy that a run works with, relative to the project. What is missing there is fetched.
     #[serde(default = "state_folder")]
     pub path: String,
@@ -257,7 +276,7 @@ pub struct LakeBucket {
     /// With `secret_key`: who writes. What the environment has if nothing is said: `AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY`, or what
     /// AWS gives a machine. Take them from variables (`${NAME}`), not into the file.
     pub access_key: Option<String>,
-    pub secret_key: Option<String>,
+    pub secret_key: Option<Secret>,
     /// Folder of this machine, relative to the project, for files on their way there, and for what jobs remember to be fast. It may go at any time between runs.
     #[serde(default = "lake_folder")]
     pub path: String,

@@ -11,6 +11,7 @@ mod merge;
 mod partitions;
 mod pause;
 mod plan;
+mod rows;
 mod run;
 mod select;
 mod sums;

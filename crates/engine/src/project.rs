@@ -169,6 +169,7 @@ fn sources(root: &Path, config: &ProjectConfig, report: &mut Report) -> Vec<File
     let mut sources = Vec::new();
     for (name, files) in &config.sources.0 {
         let Some(files) = files.0.as_ref() else { continue };
+        files.validate(report);
         let pattern = match files.bucket() {
             None => Some(Pattern::of_folder(&root.join(&files.files.value))),
             Some((settings, pattern)) => {

@@ -13,7 +13,7 @@ use object_store::{
 };
 use ouzel_core::clock::Stopwatch;
 use ouzel_core::error::ResultExt;
-use ouzel_core::{Error, Kind, Result};
+use ouzel_core::{Error, Kind, Result, Secret};
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::ops::Range;
@@ -33,7 +33,7 @@ const PART_BYTES: usize = 8 << 20;
 const READ_AT_ONCE: usize = 16;
 
 /// Which bucket, and who asks.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default)]
 pub struct BucketSettings {
     pub bucket: String,
     /// `AWS_REGION`, or `us-east-1`, if none is said.
@@ -42,7 +42,7 @@ pub struct BucketSettings {
     pub endpoint: Option<String>,
     /// Those of the environment if none are said.
     pub access_key: Option<String>,
-    pub secret_key: Option<String>,
+    pub secret_key: Option<Secret>,
 }
 
 /// A bucket, open. All its requests run on threads of its own, whoever waits for them.
@@ -96,7 +96,7 @@ impl Bucket {
             builder = builder.with_endpoint(endpoint);
         }
         if let (Some(access), Some(secret)) = (&settings.access_key, &settings.secret_key) {
-            builder = builder.with_access_key_id(access).with_secret_access_key(secret);
+            builder = builder.with_access_key_id(access).with_secret_access_key(secret.expose());
         }
         let name = settings.bucket.clone();
         let store = builder.build().map_err(|e| Error::config(format!("`s3://{name}` cannot be used: {e}")))?;

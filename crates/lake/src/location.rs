@@ -11,12 +11,13 @@ use ouzel_core::clock::{Clock, WallClock};
 use ouzel_core::error::ResultExt;
 use ouzel_core::{Error, Result};
 use std::fmt;
-use std::fs::{self, File};
+use std::fs::{self, DirEntry, File};
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 use url::Url;
 
 /// The folder of a table's log.
@@ -344,10 +345,22 @@ fn create_file(folder: &Path, name: &str, bytes: &[u8]) -> Result<bool> {
     Ok(created)
 }
 
-/// A name no other file on its way has: not of another process, nor of another thread of this one at the same instant.
 fn temporary_name() -> String {
+    format!("_commit_{}.json.tmp", unique())
+}
+
+/// A part of a name that no other has: not of another process, nor of another thread of this one at the same instant.
+pub fn unique() -> String {
     static NEXT: AtomicU64 = AtomicU64::new(0);
-    format!("_commit_{}-{:x}-{}.json.tmp", std::process::id(), WallClock.now_us(), NEXT.fetch_add(1, Ordering::Relaxed))
+    format!("{:x}-{:x}-{:x}", WallClock.now_us(), std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
+}
+
+/// What nobody has written to for so long is that of a killed run.
+pub const LEFT_FOR: Duration = Duration::from_secs(24 * 3600);
+
+/// How long nobody has written to a file, or to the list of a folder.
+pub fn age(entry: &DirEntry) -> Option<Duration> {
+    entry.metadata().and_then(|about| about.modified()).ok()?.elapsed().ok()
 }
 
 /// A file's name is durable only when its folder is.
@@ -357,11 +370,11 @@ pub fn sync_folder(folder: &Path) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use super::temporary_name;
+    use super::unique;
 
     #[test]
-    fn commits_of_one_instant_have_names_of_their_own() {
-        let names: std::collections::HashSet<String> = (0..10_000).map(|_| temporary_name()).collect();
+    fn names_of_one_instant_are_different() {
+        let names: std::collections::HashSet<String> = (0..10_000).map(|_| unique()).collect();
         assert_eq!(names.len(), 10_000);
     }
 }

@@ -1,6 +1,7 @@
 //! `write: merge`: of rows with the same key the last that came, whether it is in the table or not.
 
 use super::partitions::partitions;
+use super::rows::{Failed, Followed, Made, Making};
 use super::run::sound;
 use super::{Job, Lake};
 use arrow_array::cast::AsArray;
@@ -8,63 +9,24 @@ use arrow_array::types::Int64Type;
 use arrow_schema::Schema;
 use ouzel_core::Error;
 use ouzel_lake::jobs::numbered::{NUMBER, Numbered};
-use ouzel_lake::jobs::target::{Replaced, Target, Written};
-use ouzel_lake::query::DeltaFiles;
+use ouzel_lake::jobs::target::Target;
 use ouzel_lake::{Queries, quoted};
 use std::collections::BTreeMap;
 
 /// Rows that came, all and the last of each key, and the rows of the table's touched partitions, by the names that SQL has for them.
 const CAME: &str = "__came";
-const LAST: &str = "__last";
+pub const LAST: &str = "__last";
 const OLD: &str = "__old";
 
-/// What a merge has written, and what it takes the place of.
-pub struct Merged {
-    pub written: Written,
-    pub replaced: Replaced,
-    /// Rows of the table that are gone for others with their key.
-    pub updated: u64,
-    /// Rows that came before others with their key.
-    pub dropped: u64,
-}
-
-/// Why it was not, and the files among which is the one that cannot be read, if it is one.
-pub struct Failed {
-    pub e: Error,
-    pub suspects: Vec<String>,
-}
-
-impl From<Error> for Failed {
-    fn from(e: Error) -> Failed {
-        Failed { e, suspects: Vec::new() }
-    }
-}
-
-/// What is merged: the rows that `sql` gives of `files`, which stand for `table`, in their order.
-pub struct Rows<'a> {
-    pub sql: &'a str,
-    pub table: &'a str,
-    pub files: &'a DeltaFiles,
-}
-
-/// Writes the rows of the partitions that the new rows' keys lie in, without those that are replaced, and the new ones.
-pub fn write(
-    lake: &Lake<'_>,
-    job: &Job,
-    queries: &Queries,
-    rows: &Rows<'_>,
-    target: &Target,
-    anew: bool,
-) -> Result<Merged, Failed> {
-    if let Some(name) = job.unique_key().iter().find(|name| target.schema().field_with_name(name).is_err()) {
-        return Err(Error::config(format!("`unique_key` names `{name}`, which the SQL does not give")).into());
-    }
-    let (last, dropped) = last_of_each(lake, job, queries, rows, target)?;
+/// Writes the rows of the partitions that the new rows' keys lie in, without those that are replaced, and the new ones. `anew`: there are no others.
+pub fn write(making: &Making<'_>, followed: &Followed, anew: bool) -> Result<Made, Failed> {
+    let Making { lake, job, queries, target, .. } = *making;
+    let (last, duplicates) = last_of_each(lake, job, queries, making.sql, followed, target)?;
     let columns = names(target.schema());
     let new = format!("select {columns} from {LAST}");
     if anew {
         let written = target.write(lake.counted(queries.run(&new)?), lake.threads)?;
-        return Ok(Merged { written, replaced: target.replaced(None)?, updated: 0, dropped });
+        return Ok(Made { duplicates, replaced: target.replaced(None)?, ..making.made(written)? });
     }
     let root = lake.lake.join(&job.target);
     queries.at_version(&job.target, &root, target.version())?;
@@ -86,21 +48,25 @@ pub fn write(
     let sql = format!("select {columns} from {} union all {new}", joined("anti", OLD));
     let written = target.write(lake.counted(queries.run(&sql)?), lake.threads)?;
     let updated = (before + last.rows).saturating_sub(written.rows);
-    Ok(Merged { written, replaced, updated, dropped })
+    Ok(Made { replaced, updated, duplicates, ..making.made(written)? })
 }
 
-/// The last row of each key as a table in `queries`, [`LAST`], and how many came before others. A key that is null anywhere is like no other.
-fn last_of_each(
+/// The last row of each key, which is the table [`LAST`] of `queries` from here on, and how many came before others. A key that is null anywhere is like no other.
+pub fn last_of_each(
     lake: &Lake<'_>,
     job: &Job,
     queries: &Queries,
-    rows: &Rows<'_>,
+    sql: &str,
+    followed: &Followed,
     target: &Target,
 ) -> Result<(Numbered, u64), Failed> {
+    if let Some(name) = job.unique_key().iter().find(|name| target.schema().field_with_name(name).is_err()) {
+        return Err(Error::config(format!("`unique_key` names `{name}`, which the SQL does not give")).into());
+    }
     let beside = lake.lake.join(&job.target).beside()?;
-    let mut in_order = queries.in_order(rows.sql, rows.table, rows.files, lake.threads);
+    let mut in_order = queries.in_order(sql, &followed.table, &followed.files, lake.threads);
     let came = Numbered::write(&beside, target, in_order.by_ref());
-    let came = came.map_err(|e| Failed { e, suspects: in_order.files().to_vec() })?;
+    let came = came.map_err(|e| Failed { e, suspects: in_order.files().to_vec(), keys_lost: false })?;
     sound(queries)?;
     queries.give(CAME, came.table());
     let columns = names(target.schema());

@@ -2,18 +2,17 @@
 
 use super::checks::{self, Checked, NEW};
 use super::config::Write;
-use super::first::{self, FirstOfEach};
-use super::partitions::restricted;
+use super::first;
 use super::plan::{Kind, Planned, Source, interval, plan, plan_again, span};
+use super::rows::{self, Followed, Made, Making};
 use super::sums;
 use super::template::{Given, render, table_of_source};
-use super::{Job, audit, merge, pause};
+use super::{Job, audit, pause};
 use crate::fault;
 use arrow_array::RecordBatch;
 use ouzel_core::clock::Stopwatch;
 use ouzel_core::{Error, Kind as ErrorKind, Result};
-use ouzel_lake::jobs::target::{Replaced, Target, Written};
-use ouzel_lake::query::DeltaFiles;
+use ouzel_lake::jobs::target::Target;
 use ouzel_lake::{Location, Queries};
 use serde::Serialize;
 use serde_json::json;
@@ -105,100 +104,62 @@ fn perform(lake: &Lake<'_>, job: &Job, planned: Planned, watch: &Stopwatch) -> R
 }
 
 fn make(lake: &Lake<'_>, job: &Job, outcome: &mut Outcome) -> Result<()> {
-    let incremental = outcome.planned.kind == Kind::Incremental;
-    let append = incremental && job.config.write.takes_new_rows();
-    let queries = match append {
-        true => only_new(lake, &outcome.planned.sources)?,
-        false => at_versions(lake, &outcome.planned.sources)?,
+    let planned = &outcome.planned;
+    let new_only = planned.kind == Kind::Incremental && job.config.write.takes_new_rows();
+    let queries = match new_only {
+        true => only_new(lake, &planned.sources)?,
+        false => at_versions(lake, &planned.sources)?,
     };
-    if let Some(landing) = &outcome.planned.landing {
+    if let Some(landing) = &planned.landing {
         queries.give(&table_of_source(&landing.source), landing.table().empty());
     }
     // What is made anew is made of everything, whatever the SQL leaves out where it sees only what is new.
-    let sql = rendered(job, &Given { this: &job.target, incremental: append, interval: interval(&outcome.planned.sources) })?;
+    let sql = rendered(job, &Given { this: &job.target, incremental: new_only, interval: interval(&planned.sources) })?;
     let in_file = |e: Error| e.context(job.file.clone());
     let schema = queries.schema_of(&sql).map_err(in_file)?;
-    let partition_by = job.partition_by();
+    let followed = followed(lake, job, planned, &queries, &sql)?;
     let root = lake.lake.join(&job.target);
-    let target = Target::open(&root, &job.target, &schema, &partition_by, outcome.planned.seen).map_err(in_file)?;
+    let target = Target::open(&root, &job.target, &schema, &job.partition_by(), planned.seen).map_err(in_file)?;
     let mut target = target.within(lake.memory / PART_OF_MEMORY, lake.threads);
-    let mut keys = match (job.config.write, job.unique_key().as_slice()) {
-        (Write::Append, columns @ [_, ..]) => Some(first::keys(lake, job, &target, columns, !incremental)?),
-        _ => None,
-    };
-    let added = match job.config.write {
-        Write::Purgesert if outcome.planned.landing.is_none() => {
-            sums::write(lake, job, &outcome.planned, &queries, &sql, &target).map_err(in_file)?
+    let making = Making { lake, job, planned, queries: &queries, sql: &sql, schema: &schema, target: &target };
+    let mut made = match making.make(followed) {
+        Ok(made) => made,
+        Err(failed) if failed.keys_lost => {
+            first::forget(lake, job)?;
+            return make(lake, job, outcome);
         }
-        _ => None,
-    };
-    let (added, groups) = added.map(|added| (added.written, added.groups)).unzip();
-    outcome.added = incremental && added.is_some();
-    let mut merged_in = None;
-    let written = match (added, &mut keys) {
-        (Some(written), _) => written,
-        (None, None) if job.config.write == Write::Merge => {
-            let (table, files) = followed(lake, &queries, outcome, incremental)?;
-            let rows = merge::Rows { sql: &sql, table: &table, files: &files };
-            match merge::write(lake, job, &queries, &rows, &target, !incremental) {
-                Ok(merged) => {
-                    (outcome.updated, outcome.duplicates) = (merged.updated, merged.dropped);
-                    merged_in = Some(merged.replaced);
-                    merged.written
-                }
-                Err(merge::Failed { e, suspects }) => return without(lake, job, outcome, &suspects, in_file(e)),
-            }
-        }
-        (None, None) if outcome.planned.landing.is_none() => {
-            let sql = match incremental && !append {
-                true => restricted(&queries, &sql, &schema, &partition_by, &outcome.planned.touched)?,
-                false => sql,
-            };
-            target.write(lake.counted(queries.run(&sql).map_err(in_file)?), lake.threads)?
-        }
-        (None, keys) => {
-            let (table, files) = followed(lake, &queries, outcome, incremental)?;
-            let mut rows = FirstOfEach::new(queries.in_order(&sql, &table, &files, lake.threads), keys.as_mut(), &target, job)?;
-            match target.write(lake.counted(rows.by_ref()), lake.threads) {
-                Ok(written) => {
-                    outcome.duplicates = rows.dropped;
-                    written
-                }
-                Err(e) => {
-                    if rows.lost {
-                        first::forget(lake, job)?;
-                        return make(lake, job, outcome);
-                    }
-                    let suspects = rows.files().to_vec();
-                    return without(lake, job, outcome, &suspects, in_file(e));
-                }
-            }
-        }
+        Err(failed) => return without(lake, job, outcome, &failed.suspects, in_file(failed.e)),
     };
     if let Err(e) = sound(&queries) {
-        written.discard();
+        made.written.discard();
         return Err(e);
     }
     fault::point("job-written");
-    let replaced = match merged_in {
-        Some(replaced) => replaced,
-        None => replaced(job, &target, &outcome.planned)?,
-    };
-    publish(lake, job, &mut target, &queries, written, replaced, outcome)?;
-    if let (Some(keys), Some(version)) = (&mut keys, outcome.version) {
-        // The next run would find them in the table: only time depends on it.
+    let (keys, groups) = (made.keys.take(), made.groups.take());
+    publish(lake, job, &mut target, &queries, made, outcome)?;
+    let Some(version) = outcome.version else { return Ok(()) };
+    // Only time depends on what is remembered: the next run would find it in the table, or in its sources.
+    if let Some(mut keys) = keys {
         let _ = keys.commit(version);
     }
-    if let (Some(groups), Some(version)) = (groups.flatten(), outcome.version) {
-        // As with these.
+    if let Some(groups) = groups {
         let _ = groups.commit(version);
     }
-    if let (true, Some(version)) = (outcome.planned.sources.iter().all(|source| source.from == Some(source.to)), outcome.version)
-    {
+    if outcome.planned.sources.iter().all(|source| source.from == Some(source.to)) {
         // The same rows as before: what is remembered of them stays.
         let _ = sums::keep(lake, job, outcome.planned.seen, version);
     }
     Ok(())
+}
+
+/// What the run takes in the order in which it came, if it does.
+fn followed(lake: &Lake<'_>, job: &Job, planned: &Planned, queries: &Queries, sql: &str) -> Result<Option<Followed>> {
+    let (table, files) = match &planned.landing {
+        Some(landing) => (table_of_source(&landing.source), landing.table()),
+        None if job.unique_key().is_empty() => return Ok(None),
+        None => first::files_of(lake, queries, planned, planned.kind == Kind::Incremental)?,
+    };
+    Ok(rows::in_order(job, queries, sql, &table)?.then_some(Followed { table, files }))
 }
 
 /// Goes on without those files that cannot be read to the end. `e`: what to tell if there is none.
@@ -214,36 +175,12 @@ fn without(lake: &Lake<'_>, job: &Job, outcome: &mut Outcome, suspects: &[String
     make(lake, job, outcome)
 }
 
-/// What a run's rows come from, in the order in which it came, and the name that SQL has for it.
-fn followed(lake: &Lake<'_>, queries: &Queries, outcome: &Outcome, incremental: bool) -> Result<(String, DeltaFiles)> {
-    match &outcome.planned.landing {
-        Some(landing) => Ok((table_of_source(&landing.source), landing.table())),
-        None => first::files_of(lake, queries, &outcome.planned, incremental),
-    }
-}
-
-/// What a run's rows take the place of.
-fn replaced(job: &Job, target: &Target, planned: &Planned) -> Result<Replaced> {
-    match (planned.kind, job.config.write.takes_new_rows()) {
-        (Kind::Full, _) => target.replaced(None),
-        (_, true) => target.replaced(Some(&[])),
-        (_, false) => target.replaced(Some(&planned.touched)),
-    }
-}
-
 /// Checks what was written, and makes it visible.
-fn publish(
-    lake: &Lake<'_>,
-    job: &Job,
-    target: &mut Target,
-    queries: &Queries,
-    written: Written,
-    replaced: Replaced,
-    outcome: &mut Outcome,
-) -> Result<()> {
+fn publish(lake: &Lake<'_>, job: &Job, target: &mut Target, queries: &Queries, made: Made, outcome: &mut Outcome) -> Result<()> {
+    let Made { written, replaced, .. } = made;
     let planned = &outcome.planned;
-    outcome.rows = written.rows;
-    outcome.files_removed = replaced.files();
+    (outcome.rows, outcome.files_removed) = (written.rows, replaced.files());
+    (outcome.added, outcome.duplicates, outcome.updated) = (made.added, made.duplicates, made.updated);
     let checked = || -> Result<Vec<Checked>> {
         if job.config.checks.is_empty() {
             return Ok(Vec::new());

@@ -2,9 +2,11 @@
 
 use super::config::Write;
 use super::first::FirstOfEach;
+use super::merge::LAST;
+use super::rows::Followed;
 use super::run::{rendered, sound};
 use super::template::{Given, table_of_source};
-use super::{Job, Lake, audit, first, landing, merge};
+use super::{Job, Lake, audit, first, landing, merge, rows};
 use ouzel_core::{Error, Result};
 use ouzel_lake::jobs::history;
 use ouzel_lake::jobs::keys::{Keys, Secret};
@@ -28,16 +30,17 @@ pub fn verify(lake: &Lake<'_>, job: &Job) -> Result<(u64, u64, u64)> {
             version.ok_or_else(|| Error::config(format!("the last run of `{}` did not read `{table}`: run it", job.target)))?;
         queries.at_version(table, &lake.lake.join(table), version)?;
     }
-    let in_order = match &job.source {
+    let followed = match &job.source {
         Some(source) => {
             let files = landing::taken(source, &lake.lake.join(&job.target)).map_err(|e| e.context(job.file.clone()))?;
             queries.give(&table_of_source(&source.name), files.empty());
-            Some((table_of_source(&source.name), files))
+            Some(Followed { table: table_of_source(&source.name), files })
         }
         None if !job.unique_key().is_empty() => {
             let table = job.reads.first().ok_or_else(|| Error::internal("a job that follows no table"))?;
             let version = last.job["sources"][table].as_u64().unwrap_or(0);
-            Some((table.clone(), first::in_order(&queries, &lake.lake.join(table), version)?))
+            let files = first::in_order(&queries, &lake.lake.join(table), version)?;
+            Some(Followed { table: table.clone(), files })
         }
         None => None,
     };
@@ -58,16 +61,19 @@ pub fn verify(lake: &Lake<'_>, job: &Job) -> Result<(u64, u64, u64)> {
         }
     };
     let stored = schema.fields().iter().map(as_stored).collect::<Vec<_>>().join(", ");
-    let Some((table, files)) = in_order else { return compared(&format!("select {stored} from ({sql}) as made")) };
+    let at_once = || compared(&format!("select {stored} from ({sql}) as made"));
+    let Some(followed) = followed else { return at_once() };
+    if !rows::in_order(job, &queries, &sql, &followed.table)? {
+        queries.give(&followed.table, followed.files);
+        return at_once();
+    }
+    if job.config.write == Write::Merge {
+        let _last = merge::last_of_each(lake, job, &queries, &sql, &followed, &target).map_err(|failed| failed.e)?;
+        return compared(&format!("select {stored} from {LAST}"));
+    }
     // Rows that depend on their order are made as a run makes them, into files that no commit names.
     let keys = root.beside()?.join("verify");
     let made = || -> Result<Written> {
-        if job.config.write == Write::Merge {
-            let rows = merge::Rows { sql: &sql, table: &table, files: &files };
-            return merge::write(lake, job, &queries, &rows, &target, true)
-                .map(|merged| merged.written)
-                .map_err(|failed| failed.e);
-        }
         let names = job.unique_key();
         let mut keys = match names.is_empty() {
             true => None,
@@ -76,7 +82,12 @@ pub fn verify(lake: &Lake<'_>, job: &Job) -> Result<(u64, u64, u64)> {
         if let Some(keys) = &mut keys {
             keys.clear();
         }
-        let rows = FirstOfEach::new(queries.in_order(&sql, &table, &files, lake.threads), keys.as_mut(), &target, job)?;
+        let rows = FirstOfEach::new(
+            queries.in_order(&sql, &followed.table, &followed.files, lake.threads),
+            keys.as_mut(),
+            &target,
+            job,
+        )?;
         target.write(rows, lake.threads)
     };
     let made = made();

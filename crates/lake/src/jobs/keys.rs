@@ -6,10 +6,9 @@
 
 mod run;
 
-use crate::location::sync_folder;
+use crate::location::{sync_folder, unique};
 use arrow_array::{Array, ArrayRef, BooleanArray};
 use arrow_row::{RowConverter, SortField};
-use ouzel_core::clock::{Clock, WallClock};
 use ouzel_core::error::ResultExt;
 use ouzel_core::{Error, Result};
 use run::{Run, Writer};
@@ -20,7 +19,6 @@ use std::collections::HashSet;
 use std::fs;
 use std::hash::{BuildHasher, BuildHasherDefault, Hasher, RandomState};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Bytes that a hash takes in memory, its place in the table included, at worst.
 const BYTES_PER_HASH: usize = 40;
@@ -223,9 +221,7 @@ fn merge_last(runs: &mut Vec<Run>, folder: &Path, growth: u64) -> Result<Vec<Run
 
 /// A file that is not there yet.
 pub fn free(folder: &Path) -> PathBuf {
-    static NEXT: AtomicU64 = AtomicU64::new(0);
-    let (now, here, next) = (WallClock.now_us(), std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
-    folder.join(format!("{now:x}-{here:x}-{next:x}{SUFFIX}"))
+    folder.join(format!("{}{SUFFIX}", unique()))
 }
 
 /// Of the names of runs.

@@ -44,7 +44,10 @@ impl Pattern {
     pub fn of_folder(pattern: &Path) -> Pattern {
         let text = pattern.to_string_lossy();
         let (folder, rest) = folder_of(&text);
-        Pattern { folder: Location::Folder(PathBuf::from(folder)), rest: rest.to_string() }
+        let folder = PathBuf::from(folder);
+        // Names are told apart from their folder's, which `.` and `..` would stand in the way of. One that is not there is told when it is listed.
+        let folder = folder.canonicalize().unwrap_or(folder);
+        Pattern { folder: Location::Folder(folder), rest: rest.to_string() }
     }
 
     /// `pattern`: of the names of objects. [`Kind::Config`]: it is none.
@@ -90,8 +93,10 @@ impl Pattern {
                 Err(e) => return Err(e).doing(|| format!("looking at `{}`", path.display())),
             };
             let modified = about.modified().ok().and_then(|at| at.duration_since(UNIX_EPOCH).ok());
-            let name = path.strip_prefix(folder).unwrap_or(&path).to_str().map(String::from);
+            let name =
+                path.strip_prefix(folder).map_err(|e| Error::internal(format!("listing `{whole}`")).caused_by(e))?.to_str();
             let name = name.ok_or_else(|| Error::config(format!("the name of `{}` is not UTF-8: rename it", path.display())))?;
+            let name = name.to_string();
             files.push(Arrived { path: name, bytes: about.len(), modified: modified.map_or(0, |at| at.as_millis() as i64) });
         }
         Ok(files)

@@ -2,11 +2,10 @@
 
 use super::landing::Arrived;
 use super::target::Target;
-use crate::location::Location;
+use crate::location::{LEFT_FOR, Location, age, unique};
 use crate::query::DeltaFiles;
 use arrow_array::{ArrayRef, Int64Array, RecordBatch};
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
-use ouzel_core::clock::{Clock, WallClock};
 use ouzel_core::error::ResultExt;
 use ouzel_core::{Error, Result};
 use parquet::arrow::ArrowWriter;
@@ -15,8 +14,6 @@ use parquet::file::properties::WriterProperties;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
 /// The column of the number, counted from 0.
 pub const NUMBER: &str = "__number";
@@ -35,10 +32,9 @@ impl Numbered {
     /// Writes rows with the types that a table has for them. `beside`: the folder of this machine for what is remembered of the table.
     pub fn write(beside: &Path, target: &Target, rows: impl Iterator<Item = Result<RecordBatch>>) -> Result<Numbered> {
         sweep(beside);
-        static NEXT: AtomicU64 = AtomicU64::new(0);
-        let (now, next) = (WallClock.now_us(), NEXT.fetch_add(1, Ordering::Relaxed));
-        let folder = beside.join(format!("{FOLDER}{now:x}-{:x}-{next}", std::process::id()));
-        fs::create_dir_all(&folder).doing(|| format!("making the folder `{}`", folder.display()))?;
+        let folder = beside.join(format!("{FOLDER}{}", unique()));
+        let made = fs::create_dir_all(&folder).and_then(|()| folder.canonicalize());
+        let folder = made.doing(|| format!("making the folder `{}`", folder.display()))?;
         let number = Arc::new(Field::new(NUMBER, DataType::Int64, false));
         let fields: Vec<_> = target.schema().fields().iter().cloned().chain([number]).collect();
         let mut numbered = Numbered { folder, schema: Arc::new(Schema::new(fields)), files: Vec::new(), rows: 0 };
@@ -85,13 +81,10 @@ impl Numbered {
 
 /// Of the names of folders.
 const FOLDER: &str = "numbered-";
-/// A folder that nobody has written to for so long is that of a killed run.
-const LEFT_FOR: Duration = Duration::from_secs(24 * 3600);
 
 fn sweep(beside: &Path) {
     for entry in fs::read_dir(beside).into_iter().flatten().flatten() {
-        let age = entry.metadata().and_then(|about| about.modified()).ok().and_then(|at| at.elapsed().ok());
-        if entry.file_name().to_string_lossy().starts_with(FOLDER) && age.is_some_and(|age| age > LEFT_FOR) {
+        if entry.file_name().to_string_lossy().starts_with(FOLDER) && age(&entry).is_some_and(|age| age > LEFT_FOR) {
             let _ = fs::remove_dir_all(entry.path());
         }
     }

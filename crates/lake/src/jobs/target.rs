@@ -9,7 +9,7 @@ use crate::tables::table::Table;
 use arrow_array::{ArrayRef, RecordBatch};
 use arrow_schema::Schema;
 use deltalake_core::kernel::{Add, Remove};
-use ouzel_core::{Encode, Encoded, Error, Result};
+use ouzel_core::{Encode, Encoded, Error, Kind, Result};
 use serde_json::Value;
 use std::collections::{HashMap, HashSet};
 use std::sync::mpsc::{Receiver, TrySendError, sync_channel};
@@ -208,7 +208,12 @@ impl Target {
     /// Puts what was written in the place of what is replaced, all at once. `job` is told in the commit.
     /// [`ouzel_core::Kind::Conflict`]: somebody else has written to the table meanwhile.
     pub fn publish(&mut self, replaced: Replaced, written: Written, job: Value) -> Result<u64> {
-        self.table.replace(written.adds, replaced.removed, job)
+        let published = self.table.replace(written.adds.clone(), replaced.removed, job);
+        // Where it is not known whether the commit was made, its files stay.
+        if published.as_ref().is_err_and(|e| e.kind == Kind::Conflict) {
+            written.discard();
+        }
+        published
     }
 }
 
@@ -240,7 +245,6 @@ impl From<&Add> for ChangedFile {
 mod tests {
     use super::*;
     use arrow_array::{ArrayRef, Int64Array, StringArray};
-    use ouzel_core::Kind;
 
     fn rows(day: &str, n: i64) -> RecordBatch {
         let days: ArrayRef = Arc::new(StringArray::from(vec![day; n as usize]));
@@ -251,6 +255,10 @@ mod tests {
     fn open(root: &Location) -> Target {
         let seen = super::super::history::latest(root).expect("read");
         Target::open(root, "t", &rows("a", 0).schema(), &["day".into()], seen).expect("opens")
+    }
+
+    fn of_day(root: &std::path::Path, day: &str) -> usize {
+        std::fs::read_dir(root.join(format!("day={day}"))).expect("there").count()
     }
 
     fn day(day: &str) -> Partition {
@@ -276,6 +284,7 @@ mod tests {
         first.publish(first.replaced(Some(&[day("a")])).expect("listed"), written, job()).expect("published");
         let refused = late.publish(of_late.0, of_late.1, job()).expect_err("somebody was first");
         assert_eq!(refused.kind, Kind::Conflict, "{refused}");
+        assert_eq!(of_day(folder.path(), "a"), 2, "the first one's files, old and new, and none of the late one");
         let there: u64 = open(&root).replaced(Some(&[])).expect("listed").kept.len() as u64;
         assert_eq!(there, 2);
         // What has changed is a file in the place of another.

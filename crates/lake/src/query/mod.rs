@@ -161,6 +161,12 @@ impl Queries {
         row_wise::not_added(planned.logical_plan(), table).map_err(|e| self.told(e))
     }
 
+    /// Why what a query gives need not be in the order of the rows that it reads; `None` if it is.
+    pub fn reordered(&self, sql: &str) -> Result<Option<&'static str>> {
+        let planned = self.runtime.block_on(self.context.sql(sql)).map_err(|e| self.told(e))?;
+        Ok(row_wise::reordered(planned.logical_plan()))
+    }
+
     /// Which columns of which tables each column of a query is made of.
     pub fn lineage(&self, sql: &str) -> Result<Vec<(String, BTreeSet<Origin>)>> {
         let planned = self.runtime.block_on(self.context.sql(sql)).map_err(|e| self.told(e))?;

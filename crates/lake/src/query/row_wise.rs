@@ -73,6 +73,23 @@ pub fn not_added(plan: &LogicalPlan, table: &str) -> Result<Option<&'static str>
     })
 }
 
+/// Why what a query gives need not be in the order of the rows that it reads; `None` where it is.
+pub fn reordered(plan: &LogicalPlan) -> Option<&'static str> {
+    if plan.expressions().iter().any(has_query) {
+        return Some("it has a query within an expression");
+    }
+    match plan {
+        LogicalPlan::TableScan(scan) if scan.fetch.is_none() => None,
+        LogicalPlan::SubqueryAlias(_) | LogicalPlan::Projection(_) | LogicalPlan::Filter(_) | LogicalPlan::Unnest(_) => {
+            reordered(plan.inputs()[0])
+        }
+        LogicalPlan::Join(_) => Some("it joins tables"),
+        LogicalPlan::Sort(_) => Some("it has an `order by`"),
+        LogicalPlan::Union(_) => Some("it has a `union`"),
+        _ => Some("it does more than select and filter"),
+    }
+}
+
 /// `columns`: places in what this gives. `judged`: something above looks at its rows, one by one or in pairs.
 fn walk(plan: &LogicalPlan, columns: Vec<usize>, judged: bool) -> Result<Option<&'static str>> {
     if plan.expressions().iter().any(has_query) {

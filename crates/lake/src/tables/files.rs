@@ -3,7 +3,7 @@
 use super::columns::Columns;
 use super::partitions::{Partition, folder, split};
 use super::stats;
-use crate::location::{Location, sync_folder};
+use crate::location::{Location, sync_folder, unique};
 use crate::query::{Summed, suffix};
 use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
@@ -20,7 +20,6 @@ use std::collections::{BTreeSet, HashMap};
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Encoded rows in memory if nothing is said, all files together; past it they go to disk as row groups.
 const BUFFERED_BYTES_MAX: usize = 256 << 20;
@@ -99,9 +98,7 @@ struct DataFile {
 impl Files {
     pub fn new(table: &Location, columns: &Arc<Columns>, app_id: &str) -> Files {
         let app: String = app_id.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).take(40).collect();
-        static NEXT: AtomicU64 = AtomicU64::new(0);
-        let (now, here, next) = (WallClock.now_us(), std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
-        let prefix = format!("{app}-{now:x}-{here:x}-{next:x}");
+        let prefix = format!("{app}-{}", unique());
         let (columns, schema) = (columns.clone(), columns.file_schema());
         Files {
             table: table.clone(),

@@ -9,7 +9,7 @@ use super::columns::Columns;
 use super::files::PART;
 use super::fit::{check_writable, grown};
 use crate::jobs::history::{ChangedFile, file_name, latest};
-use crate::location::{BESIDE, LOG, Location, sync_folder};
+use crate::location::{BESIDE, LEFT_FOR, LOG, Location, age, sync_folder};
 use deltalake_core::kernel::transaction::CommitData;
 use deltalake_core::kernel::{Action, Add, Protocol, Remove, StructType, Transaction, new_metadata};
 use deltalake_core::protocol::{DeltaOperation, SaveMode, checkpoints};
@@ -30,8 +30,6 @@ use tokio::runtime::Runtime;
 const CHECKPOINT_EVERY: u64 = 100;
 /// A version seen so long ago may have been cleaned away since: the latest is looked up.
 const VERSION_TRUSTED_S: f64 = 3600.0;
-/// A file that nobody has written to for so long is nobody's.
-const LEFT_FOR: Duration = Duration::from_secs(24 * 3600);
 /// Other writers that may win in a row before we give up.
 const CONFLICTS_MAX: usize = 1000;
 
@@ -314,10 +312,9 @@ impl Table {
 fn sweep_old(folder: &Path, ending: &str, left_for: Duration) {
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
-        let age = || entry.metadata().and_then(|about| about.modified()).ok().and_then(|at| at.elapsed().ok());
         match entry.file_type() {
             Ok(kind) if kind.is_dir() && ![LOG, BESIDE].contains(&name.as_str()) => sweep_old(&entry.path(), ending, left_for),
-            Ok(kind) if kind.is_file() && name.ends_with(ending) && age().is_some_and(|age| age >= left_for) => {
+            Ok(kind) if kind.is_file() && name.ends_with(ending) && age(&entry).is_some_and(|age| age >= left_for) => {
                 let _ = fs::remove_file(entry.path());
             }
             _ => {}

@@ -1,22 +1,25 @@
 //! `ouzel plan`, `audit`, `verify`, `check`, `resume`, and the jobs of `ouzel run`.
 
+mod text;
+
 pub use super::query::told;
-use super::terminal::{bytes, count, errors_have_colour, output_has_colour, paint, plural, say};
+use super::terminal::{count, errors_have_colour, output_has_colour, paint, plural, say};
 use super::validate::load;
 use super::{Exit, Format, junit};
 use anstyle::AnsiColor;
 use ouzel_core::Result;
 use ouzel_core::clock::Stopwatch;
 use ouzel_engine::Project;
-use ouzel_engine::jobs::{self, Checked, Job, Lake, Landing, Outcome, Planned, RunKind};
+use ouzel_engine::jobs::{self, Job, Lake, RunKind};
 use serde_json::{Map, Value, json};
 use std::cell::RefCell;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
+use text::{check_text, outcome_text, planned_text, why_paused};
 
 #[derive(Debug, clap::Args)]
 pub struct PlanArgs {
@@ -110,7 +113,7 @@ fn select<'p>(project: &'p Project, names: &[String]) -> std::result::Result<Vec
 /// What a command tells of a job: for machines, for people, and how it ended.
 type Told = (Value, String, Exit);
 
-/// For each job of a project.
+/// For each job of a project, also behind one that fails. It ends as the first that does not end well.
 fn each(root: &Path, names: &[String], format: Format, about: &dyn Fn(&Lake<'_>, &Job) -> Result<Told>) -> Exit {
     let project = match load(root) {
         Ok(project) => project,
@@ -132,7 +135,11 @@ fn each(root: &Path, names: &[String], format: Format, about: &dyn Fn(&Lake<'_>,
                 all.insert(job.target.clone(), value);
                 exit = if exit == Exit::Ok { its } else { exit };
             }
-            Err(e) => return told(&e),
+            Err(e) => {
+                all.insert(job.target.clone(), json!({ "error": e.to_string() }));
+                let failed = told(&e);
+                exit = if exit == Exit::Ok { failed } else { exit };
+            }
         }
     }
     if format == Format::Json {
@@ -241,7 +248,7 @@ pub fn lineage(root: &Path, args: &LineageArgs, format: Format) -> Exit {
         let mut value = Map::new();
         for (name, origins) in columns {
             let origins: Vec<String> = origins.iter().map(|(table, column)| format!("{table}.{column}")).collect();
-            let _ = writeln!(text, "  {name:<width$}  {}", if origins.is_empty() { "(rows)".into() } else { origins.join(", ") });
+            let _ = writeln!(text, "  {name:<width$}  {}", if origins.is_empty() { "-".into() } else { origins.join(", ") });
             value.insert(name, json!(origins));
         }
         Ok((json!({ "columns": value }), text, Exit::Ok))
@@ -302,24 +309,22 @@ pub fn resume(root: &Path, args: &ResumeArgs, format: Format) -> Exit {
     })
 }
 
-/// Runs jobs, each behind those whose tables it reads. What reads a table that a check has stopped is held.
+/// Runs jobs, each behind those whose tables it reads. What reads a table that a check has stopped, or whose job has failed, is held; the others go on.
 pub fn run(project: &Project, names: &[String], full: bool, format: Format, outcomes: &mut Map<String, Value>) -> Exit {
     let place = project.place();
     let lake = Lake { lake: &place.lake, threads: threads(), memory: project.job_memory, made: AtomicU64::new(0) };
-    let mut held: BTreeSet<String> = BTreeSet::new();
+    let mut held: BTreeMap<&str, &str> = BTreeMap::new();
     let mut exit = Exit::Ok;
     let selected = match select(project, names) {
         Ok(selected) => selected,
         Err(exit) => return exit,
     };
     for job in selected {
-        if let Some(table) = job.reads.iter().find(|table| held.contains(*table)) {
-            eprintln!(
-                "{}: held: `{table}`, which it reads, is paused",
-                paint(&job.target, AnsiColor::Yellow, errors_have_colour())
-            );
-            outcomes.insert(job.target.clone(), json!({ "held": format!("`{table}`, which it reads, is paused") }));
-            held.insert(job.target.clone());
+        if let Some((table, why)) = job.reads.iter().find_map(|table| held.get_key_value(table.as_str())) {
+            let why = format!("`{table}`, which it reads, {why}");
+            eprintln!("{}: held: {why}", paint(&job.target, AnsiColor::Yellow, errors_have_colour()));
+            outcomes.insert(job.target.clone(), json!({ "held": why }));
+            held.insert(&job.target, "is held");
             continue;
         }
         let done = jobs::paused(&lake, &job.target).and_then(|paused| match paused {
@@ -329,7 +334,9 @@ pub fn run(project: &Project, names: &[String], full: bool, format: Format, outc
         match done {
             Err(e) => {
                 outcomes.insert(job.target.clone(), json!({ "error": e.to_string() }));
-                return told(&e);
+                held.insert(&job.target, "has failed");
+                let failed = told(&e);
+                exit = if matches!(exit, Exit::Ok | Exit::Paused) { failed } else { exit };
             }
             Ok(Err(why)) => {
                 notify(project, &lake, job);
@@ -339,8 +346,8 @@ pub fn run(project: &Project, names: &[String], full: bool, format: Format, outc
                     paint(&job.target, AnsiColor::Yellow, errors_have_colour()),
                     job.target
                 );
-                held.insert(job.target.clone());
-                exit = Exit::Paused;
+                held.insert(&job.target, "is paused");
+                exit = if exit == Exit::Ok { Exit::Paused } else { exit };
             }
             Ok(Ok(outcome)) => {
                 if format == Format::Text {
@@ -354,8 +361,8 @@ pub fn run(project: &Project, names: &[String], full: bool, format: Format, outc
                         job.target
                     );
                     notify(project, &lake, job);
-                    held.insert(job.target.clone());
-                    exit = Exit::Paused;
+                    held.insert(&job.target, "is paused");
+                    exit = if exit == Exit::Ok { Exit::Paused } else { exit };
                 }
                 outcomes.insert(job.target.clone(), json!(outcome));
             }
@@ -371,15 +378,6 @@ fn notify(project: &Project, lake: &Lake<'_>, job: &Job) {
     {
         eprintln!("{}: {}: nobody could be told: {e}", paint("warning", AnsiColor::Yellow, errors_have_colour()), job.target);
     }
-}
-
-/// What has stopped a table.
-fn why_paused(paused: &Value) -> String {
-    if let Some(reason) = paused["reason"].as_str() {
-        return format!("held by hand ({reason})");
-    }
-    let names = paused["checks"].as_array().into_iter().flatten().filter_map(|check| check["name"].as_str());
-    format!("stopped by the check {}", names.map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", "))
 }
 
 /// Tells on a terminal, from two seconds on, how far a job is.
@@ -408,106 +406,4 @@ fn watched<T>(name: &str, made: &AtomicU64, work: impl FnOnce() -> T) -> T {
         line.thread().unpark();
         result
     })
-}
-
-fn planned_text(planned: &Planned, colour: bool) -> String {
-    let what = match planned.kind {
-        RunKind::Follows => "follows".to_string(),
-        RunKind::Nothing => "nothing to do".to_string(),
-        RunKind::Full => "is made anew".to_string(),
-        RunKind::Incremental if planned.partitions.is_empty() => "gets new rows".to_string(),
-        RunKind::Incremental => {
-            let n = planned.partitions.len() as u64;
-            format!("{} partition{} made anew", count(n), plural(n))
-        }
-    };
-    let mut out = format!("{}: {what}: {}\n", paint(&planned.target, AnsiColor::Cyan, colour), planned.why);
-    for source in &planned.sources {
-        let from = source.from.map_or("the beginning".to_string(), |from| format!("version {from}"));
-        let mut text = format!("{} from {from} to {}", source.table, source.to);
-        if source.files_added + source.files_removed > 0 {
-            let _ =
-                write!(text, ", {} files added, {} removed, {}", source.files_added, source.files_removed, bytes(source.bytes));
-        }
-        let _ = writeln!(out, "  reads      {text}");
-    }
-    if let Some(landing) = &planned.landing {
-        out.push_str(&landing_text(landing, colour));
-    }
-    if !planned.partitions.is_empty() {
-        let shown: Vec<&str> = planned.partitions.iter().take(8).map(String::as_str).collect();
-        let more = planned.partitions.len().saturating_sub(8);
-        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-        let _ = writeln!(out, "  partitions {}{more}", shown.join(", "));
-    }
-    out
-}
-
-fn landing_text(landing: &Landing, colour: bool) -> String {
-    let n = landing.files as u64;
-    let mut out = format!("  takes      {} file{} of {}, {}\n", count(n), plural(n), landing.source, bytes(landing.bytes));
-    let warn = |text: &str| paint(text, AnsiColor::Yellow, colour);
-    for (file, aside) in landing.aside.iter().take(3) {
-        let _ = writeln!(out, "  {}  {file}: {}", warn("set aside"), aside.why);
-    }
-    if landing.aside.len() > 3 {
-        let _ = writeln!(out, "  {}  {} more", warn("set aside"), count(landing.aside.len() as u64 - 3));
-    }
-    if let Some(first) = landing.changed.first() {
-        let others = landing.changed.len() as u64 - 1;
-        let others = if others > 0 { format!(" and {} more", count(others)) } else { String::new() };
-        let _ = writeln!(
-            out,
-            "  {}    {first}{others}: taken before, its rows are as they were; `--full-refresh` takes all anew",
-            warn("changed")
-        );
-    }
-    if !landing.new_columns.is_empty() {
-        let names = landing.new_columns.join(", ");
-        let _ = writeln!(out, "  {}  {names}: not taken; `--full-refresh` takes what the first file has", warn("new column"));
-    }
-    out
-}
-
-fn outcome_text(outcome: &Outcome, colour: bool) -> String {
-    let mut out = planned_text(&outcome.planned, colour);
-    if outcome.planned.kind != RunKind::Nothing {
-        let version = outcome.version.map_or("not published".to_string(), |version| format!("version {version}"));
-        let _ = writeln!(
-            out,
-            "  wrote      {} rows{}{}, in the place of {} file{}, {version}, {:.1} s",
-            count(outcome.rows),
-            if outcome.added { ", what is new added to what was there" } else { "" },
-            match (outcome.updated, outcome.duplicates) {
-                (0, 0) => String::new(),
-                (0, n) => format!(" ({} dropped: their key was there)", count(n)),
-                (updated, n) =>
-                    format!(" ({} in the place of rows with their key, {} before them dropped)", count(updated), count(n)),
-            },
-            outcome.files_removed,
-            plural(outcome.files_removed as u64),
-            outcome.seconds
-        );
-    }
-    for check in &outcome.checks {
-        out.push_str(&check_text(check, colour));
-    }
-    out
-}
-
-fn check_text(check: &Checked, colour: bool) -> String {
-    let (word, shade) = match (check.ok, check.warns) {
-        (true, _) => ("ok", AnsiColor::Green),
-        (false, true) => ("warns", AnsiColor::Yellow),
-        (false, false) => ("FAILS", AnsiColor::Red),
-    };
-    let mut text = format!("  check      {}: {}", check.name, paint(word, shade, colour));
-    if check.failing > 0 {
-        let _ = write!(text, ", {} row{}", count(check.failing), plural(check.failing));
-    }
-    text.push('\n');
-    for row in check.rows.iter().take(3) {
-        let _ = writeln!(text, "             {row}");
-    }
-    text
 }

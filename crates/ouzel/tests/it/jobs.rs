@@ -10,7 +10,7 @@ codec: json
 event: { fields: { t: timestamp, customer: text, country: text, bytes: int }, time: t, lateness: 1m }
 sinks: [{ lake: { table: requests } }]
 ";
-const DAILY: &str = "---
+pub const DAILY: &str = "---
 partition_by: [day, country]
 checks:
   - not_empty
@@ -32,7 +32,7 @@ target: totals
 select country, sum(total) as total from {{ ref('daily') }} group by 1
 ";
 
-fn project() -> tempfile::TempDir {
+pub fn project() -> tempfile::TempDir {
     let folder = tempfile::tempdir().expect("a folder");
     write(folder.path(), "ouzel.yaml", "name: test\n");
     write(folder.path(), "pipelines/web.yaml", PIPELINE);
@@ -43,7 +43,7 @@ fn project() -> tempfile::TempDir {
 }
 
 /// Rows of some days, the same for the same seed: null countries and odd ones among them.
-fn rows(seed: u64, n: u64, days: std::ops::Range<u64>) -> String {
+pub fn rows(seed: u64, n: u64, days: std::ops::Range<u64>) -> String {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     let mut random = |below: u64| {
         state ^= state << 13;
@@ -156,107 +156,20 @@ fn killed_anywhere_readers_see_the_old_or_the_new_and_the_next_run_makes_it() {
     }
 }
 
+/// A job that fails holds what reads its table, and nothing else.
 #[test]
-fn a_check_that_fails_keeps_the_old_data_and_pauses() {
+fn the_others_go_on_where_a_job_fails() {
     let folder = project();
     let root = folder.path();
     write(root, "in-00.ndjson", &rows(1, 200, 0..3));
-    assert_eq!(call(root, &["run"], &[]).0, Some(0));
-    let before = call(root, &["audit"], &[]).1;
-    write(root, "in-01.ndjson", "{\"t\":\"2026-11-02T10:00:00Z\",\"customer\":\"c1\",\"country\":\"DE\",\"bytes\":2000000}\n");
+    write(root, "jobs/daily.sql", &DAILY.replace("sum(bytes)", "sum(byte)"));
     let (code, told, err) = call(root, &["run"], &[]);
-    let check = &told["jobs"]["daily"]["checks"][2];
-    assert_eq!((code, &check["name"], &check["failing"]), (Some(8), &"range bytes".into(), &1.into()), "{err}");
-    assert!(check["rows"][0]["customer"] == "c1" && err.contains("Tell data@example.org"), "{told} {err}");
-    assert!(err.contains("totals: held: `daily`, which it reads, is paused"), "{err}");
-    assert_eq!(call(root, &["audit"], &[]).1["jobs"]["daily"], before["jobs"]["daily"], "nobody sees it");
-    // Paused until somebody says so; and the others go on.
-    let (code, told, err) = call(root, &["run"], &[]);
-    assert!(code == Some(8) && err.contains("daily: paused") && told["jobs"]["hourly"]["kind"] == "nothing", "{told} {err}");
-    assert_eq!(call(root, &["plan", "daily"], &[]).0, Some(8));
-    assert_eq!(call(root, &["resume", "daily"], &[]).0, Some(2), "why?");
-    assert_eq!(call(root, &["resume", "daily", "--reason", "as agreed"], &[]).1["jobs"]["daily"]["was_paused"], true);
-    // The check has been set right: the next run has what the stopped one would have had.
-    write(root, "jobs/daily.sql", &DAILY.replace("max: 1000000", "max: 9000000"));
-    let (code, _, err) = call(root, &["run"], &[]);
-    assert_eq!(code, Some(0), "{err}");
-    verified(root);
-    // One that warns stops nothing; and what only the checks say makes no row anew.
-    write(root, "jobs/daily.sql", &DAILY.replace("max: 1000000", "max: 1000000, severity: warn"));
-    assert_eq!(call(root, &["run"], &[]).1["jobs"]["daily"]["kind"], "nothing");
-    let again = "{\"t\":\"2026-11-02T10:00:00Z\",\"customer\":\"c1\",\"country\":\"DE\",\"bytes\":2000000}\n";
-    write(root, "in-02.ndjson", again);
-    let (code, told, _) = call(root, &["run"], &[]);
-    let daily = &told["jobs"]["daily"];
-    assert_eq!((code, &daily["kind"], &daily["checks"][2]["ok"]), (Some(0), &"incremental".into(), &false.into()));
-    let mut beside = std::fs::read_dir(root.join("lake/_ouzel/daily")).expect("kept").flatten().map(|entry| entry.path());
-    let resumed = beside.find(|path| path.to_string_lossy().contains("resumed-")).expect("kept");
-    let resumed = std::fs::read_to_string(resumed).expect("kept");
-    assert!(resumed.contains("as agreed") && resumed.contains("range bytes"), "{resumed}");
-}
-
-/// Answers each request with the next of these; what it got.
-fn receiver(answers: &'static [&'static str]) -> (u16, std::sync::mpsc::Receiver<String>) {
-    use std::io::{Read as _, Write as _};
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
-    let port = listener.local_addr().expect("bound").port();
-    let (sender, got) = std::sync::mpsc::channel();
-    std::thread::spawn(move || {
-        for (stream, answer) in listener.incoming().zip(answers) {
-            let Ok(mut stream) = stream else { continue };
-            let (mut request, mut bytes) = (String::new(), [0; 4096]);
-            let is_whole = |request: &str| {
-                let (head, body) = request.split_once("\r\n\r\n")?;
-                let length =
-                    head.to_lowercase().lines().find_map(|line| line.strip_prefix("content-length:")?.trim().parse().ok());
-                Some(body.len() >= length.unwrap_or(0))
-            };
-            while is_whole(&request) != Some(true) {
-                match stream.read(&mut bytes) {
-                    Ok(n @ 1..) => request.push_str(&String::from_utf8_lossy(&bytes[..n])),
-                    _ => break,
-                }
-            }
-            let _ = write!(stream, "HTTP/1.1 {answer}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
-            let _ = sender.send(request);
-        }
-    });
-    (port, got)
-}
-
-#[test]
-fn whoever_is_to_know_of_a_stopped_table_is_told_once() {
-    let folder = project();
-    let root = folder.path();
-    // Three tries fail; the next run's second one arrives.
-    let (port, got) = receiver(&["500 no", "500 no", "500 no", "503 no", "204 yes", "204 yes"]);
-    let notify = format!("jobs: {{ notify: {{ webhook: {{ url: \"http://127.0.0.1:{port}/hook\", secret: s }} }} }}\n");
-    write(root, "ouzel.yaml", &format!("name: test\n{notify}"));
-    write(root, "in-00.ndjson", "{\"t\":\"2026-11-02T10:00:00Z\",\"customer\":\"c<1>\",\"country\":\"DE\",\"bytes\":2000000}\n");
-    let junit = root.join("junit.xml");
-    let (code, _, err) = call(root, &["run", "--junit", &junit.display().to_string()], &[]);
-    assert!(code == Some(8) && err.contains("nobody could be told"), "{err}");
-    let xml = std::fs::read_to_string(&junit).expect("written");
-    assert!(xml.contains("<testcase classname=\"daily\" name=\"range bytes\"><failure message=\"1 rows\">"), "{xml}");
-    assert!(
-        xml.contains("c&lt;1&gt;")
-            && xml.contains("<testsuite name=\"totals\" tests=\"1\" failures=\"0\" errors=\"0\" skipped=\"1\""),
-        "{xml}"
-    );
-    let (code, _, err) = call(root, &["run"], &[]);
-    assert!(code == Some(8) && !err.contains("nobody"), "{err}");
-    let (code, _, err) = call(root, &["run"], &[]);
-    assert!(code == Some(8) && !err.contains("nobody"), "{err}");
-    let requests: Vec<String> = got.try_iter().collect();
-    assert_eq!(requests.len(), 5, "told once: {requests:?}");
-    let id = |request: &String| request.lines().find(|line| line.starts_with("webhook-id")).map(String::from);
-    assert!(requests.iter().all(|request| id(request) == id(&requests[0]) && request.contains("webhook-signature: v1,")));
-    let body: Value = serde_json::from_str(requests[4].split_once("\r\n\r\n").expect("a body").1).expect("JSON");
-    assert_eq!(
-        (&body["target"], &body["event"], &body["owner"]),
-        (&"daily".into(), &"paused".into(), &"data@example.org".into())
-    );
-    assert_eq!((&body["checks"][0]["name"], &body["checks"][0]["rows"][0]["customer"]), (&"range bytes".into(), &"c<1>".into()));
+    let jobs = &told["jobs"];
+    assert!(code == Some(3) && err.contains("totals: held: `daily`, which it reads, has failed"), "{code:?} {err}");
+    assert!(jobs["daily"]["error"].as_str().is_some_and(|e| e.contains("byte")), "{jobs}");
+    assert_eq!((&jobs["hourly"]["kind"], jobs["totals"]["held"].is_string()), (&"full".into(), true), "{jobs}");
+    let (code, told, _) = call(root, &["verify"], &[]);
+    assert!(code == Some(3) && told["jobs"]["hourly"]["missing"] == 0 && told["jobs"]["daily"]["error"].is_string(), "{told}");
 }
 
 #[test]
@@ -279,50 +192,6 @@ union all select 'x', customer, bytes, 0, 0, 0 from {{ ref('requests') }}\n";
     assert_eq!(of("more"), ["daily.total", "requests.bytes"]);
     assert_eq!(of("place"), ["daily.day", "daily.total"]);
     assert!(of("one").is_empty() && of("n").is_empty(), "{columns}");
-}
-
-#[test]
-fn checks_of_tables_as_they_are() {
-    let folder = project();
-    let root = folder.path();
-    assert_eq!(call(root, &["check", "daily"], &[]).0, Some(3), "there is no table");
-    write(root, "in-00.ndjson", &rows(1, 200, 0..3));
-    assert_eq!(call(root, &["run"], &[]).0, Some(0));
-    let (code, told, err) = call(root, &["check"], &[]);
-    assert_eq!((code, &told["jobs"]["daily"]["checks"][2]["ok"]), (Some(0), &true.into()), "{told} {err}");
-    write(root, "jobs/daily.sql", &DAILY.replace("max: 1000000", "max: 10"));
-    let junit = root.join("junit.xml");
-    let (code, told, _) = call(root, &["check", "--junit", &junit.display().to_string()], &[]);
-    assert_eq!((code, &told["jobs"]["daily"]["checks"][2]["ok"]), (Some(9), &false.into()), "{told}");
-    assert!(std::fs::read_to_string(&junit).expect("written").contains("<failure"));
-    assert_eq!(call(root, &["run"], &[]).1["jobs"]["daily"]["kind"], "nothing", "it has stopped nothing");
-}
-
-/// By what a run has, beside those before it, and by how old it is.
-#[test]
-fn odd_numbers_of_rows_and_old_ones_stop_a_run() {
-    let folder = project();
-    let root = folder.path();
-    let checks = "---\npartition_by: [day, country]\nchecks:\n  - row_count: { max: 5000, around: 80% }\n  - freshness: { column: day, within: 100000d, severity: warn }\n";
-    write(root, "jobs/daily.sql", &DAILY.replace("---\npartition_by: [day, country]\nchecks:\n", checks));
-    write(root, "in-00.ndjson", &rows(1, 800, 0..10));
-    assert_eq!(call(root, &["run", "web", "daily"], &[]).0, Some(0));
-    for i in 1..5 {
-        write(root, &format!("in-{i:02}.ndjson"), &rows(i + 1, 4, 0..3));
-        let (code, told, err) = call(root, &["run", "web", "daily"], &[]);
-        assert_eq!((code, &told["jobs"]["daily"]["checks"][1]["ok"]), (Some(0), &true.into()), "{told} {err}");
-    }
-    // Ten times as many partitions as ever.
-    write(root, "in-05.ndjson", &rows(9, 900, 10..28));
-    let (code, told, _) = call(root, &["run", "web", "daily"], &[]);
-    let check = &told["jobs"]["daily"]["checks"][0];
-    assert_eq!((code, &check["name"], &check["ok"]), (Some(8), &"row_count".into(), &false.into()), "{told}");
-    assert!(check["rows"][0]["median"].as_u64() < check["rows"][0]["rows"].as_u64(), "{check}");
-    write(root, "jobs/daily.sql", &DAILY.replace("checks:\n", "checks:\n  - freshness: { column: day, within: 1s }\n"));
-    let resumed = call(root, &["resume", "daily", "--reason", "more came"], &[]);
-    assert_eq!(resumed.0, Some(0));
-    let (code, told, _) = call(root, &["run", "daily"], &[]);
-    assert_eq!((code, &told["jobs"]["daily"]["checks"][0]["name"]), (Some(8), &"freshness day".into()), "{told}");
 }
 
 #[test]
@@ -386,106 +255,6 @@ fn a_range_is_made_anew() {
     assert!(code == Some(3) && err.contains("`soon` is no value of `day`"), "{code:?} {err}");
     let (code, _, err) = call(root, &["backfill", "totals", "--from", "a", "--to", "b"], &[]);
     assert!(code == Some(3) && err.contains("only partitions can be made anew"), "{code:?} {err}");
-}
-
-/// A run of `daily` that sleeps at a point, until it is told to go on.
-struct Asleep(std::process::Child);
-
-impl Asleep {
-    fn at(root: &Path, point: &str) -> Asleep {
-        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_ouzel"));
-        command.args(["run", "daily", "-p"]).arg(root).env("OUZEL_FAULT", format!("stop:{point}:1"));
-        let process = command.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::piped()).spawn().expect("starts");
-        let stat = format!("/proc/{}/stat", process.id());
-        while !std::fs::read_to_string(&stat).expect("it lives").contains(") T ") {
-            std::thread::sleep(std::time::Duration::from_millis(10));
-        }
-        Asleep(process)
-    }
-
-    /// How it ends, and what it says.
-    fn wake(self) -> (Option<i32>, String) {
-        let id = self.0.id().to_string();
-        assert!(std::process::Command::new("kill").args(["-CONT", &id]).status().expect("sent").success());
-        let ended = self.0.wait_with_output().expect("ended");
-        (ended.status.code(), String::from_utf8_lossy(&ended.stderr).into_owned())
-    }
-}
-
-/// What comes while a run is under way is taken by the next one; so is what comes a year late.
-#[test]
-fn rows_may_come_while_a_run_is_under_way_and_a_year_late() {
-    let folder = project();
-    let root = folder.path();
-    write(root, "in-00.ndjson", &rows(1, 500, 0..4));
-    assert_eq!(call(root, &["run"], &[]).0, Some(0));
-    for (i, point) in ["job-planned", "job-written", "job-checked"].iter().enumerate() {
-        write(root, &format!("in-{}1.ndjson", i + 1), &rows(i as u64 + 2, 30, 0..2));
-        assert_eq!(call(root, &["run", "web"], &[]).0, Some(0));
-        let asleep = Asleep::at(root, point);
-        let late = rows(i as u64 + 9, 5, 0..28).replace("\"2026-", "\"2025-");
-        write(root, &format!("in-{}2.ndjson", i + 1), &(rows(i as u64 + 7, 30, 1..5) + &late));
-        assert_eq!(call(root, &["run", "web"], &[]).0, Some(0));
-        let (code, err) = asleep.wake();
-        assert_eq!(code, Some(0), "{err}");
-        let (code, told, err) = call(root, &["run"], &[]);
-        let partitions = told["jobs"]["daily"]["partitions"].to_string();
-        assert!(code == Some(0) && partitions.contains("day=2025-11"), "{partitions} {err}");
-        verified(root);
-    }
-}
-
-/// As much as it may write is too little: nothing has happened, and nothing is left of it.
-#[test]
-fn a_disk_that_is_full_changes_nothing() {
-    let folder = project();
-    let root = folder.path();
-    write(root, "in-00.ndjson", &rows(1, 500, 0..4));
-    assert_eq!(call(root, &["run"], &[]).0, Some(0));
-    write(root, "in-01.ndjson", &rows(2, 500, 0..9));
-    assert_eq!(call(root, &["run", "web"], &[]).0, Some(0));
-    let files = || std::process::Command::new("find").arg(root.join("lake")).args(["-type", "f"]).output().expect("runs").stdout;
-    let (before, audit) = (files(), call(root, &["audit"], &[]).1);
-    // A write that would make a file longer than this fails, as on a full disk.
-    let script = format!("trap '' XFSZ; ulimit -f 1; exec {} run daily -p {}", env!("CARGO_BIN_EXE_ouzel"), root.display());
-    let full = std::process::Command::new("sh").args(["-c", &script]).output().expect("runs");
-    let err = String::from_utf8_lossy(&full.stderr);
-    assert!(full.status.code() == Some(4) && err.contains("writing"), "{:?} {err}", full.status);
-    assert_eq!((files(), call(root, &["audit"], &[]).1), (before, audit), "{err}");
-    assert_eq!(call(root, &["run"], &[]).0, Some(0));
-    verified(root);
-}
-
-/// Another engine writes to a job's table while it is made: who comes later is told, and a full refresh makes it good.
-#[test]
-fn another_engine_may_write_to_the_table() {
-    let python = std::env::var("OUZEL_TEST_PYTHON").unwrap_or_else(|_| "python3".into());
-    let run_python = |script: &str, table: &Path| std::process::Command::new(&python).args(["-c", script]).arg(table).output();
-    if !run_python("import deltalake, pyarrow", Path::new("")).is_ok_and(|out| out.status.success()) {
-        assert!(std::env::var_os("OUZEL_TEST_SERVERS").is_none(), "`{python}` has no deltalake and pyarrow");
-        eprintln!("!!! SKIPPED: `{python}` has no deltalake and pyarrow; set OUZEL_TEST_PYTHON");
-        return;
-    }
-    let folder = project();
-    let root = folder.path();
-    write(root, "in-00.ndjson", &rows(1, 500, 0..4));
-    assert_eq!(call(root, &["run"], &[]).0, Some(0));
-    write(root, "in-01.ndjson", &rows(2, 50, 0..2));
-    assert_eq!(call(root, &["run", "web", "hourly"], &[]).0, Some(0));
-    let asleep = Asleep::at(root, "job-written");
-    let append = "import sys, os, deltalake
-table = deltalake.DeltaTable(sys.argv[1])
-deltalake.write_deltalake(table, table.to_pyarrow_table().slice(0, 3), mode='append')
-os._exit(0)";
-    let wrote = run_python(append, &root.join("lake/daily")).expect("runs");
-    assert!(wrote.status.success(), "{}", String::from_utf8_lossy(&wrote.stderr));
-    let (code, err) = asleep.wake();
-    assert!(code == Some(7) && err.contains("somebody else has written"), "{code:?} {err}");
-    let (code, told, _) = call(root, &["verify", "daily"], &[]);
-    assert_ne!(code, Some(0), "three rows are too many: {told}");
-    assert_eq!(call(root, &["run", "daily", "--full-refresh"], &[]).0, Some(0));
-    assert_eq!(call(root, &["run"], &[]).0, Some(0));
-    verified(root);
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Jobs that take files, keep the first row of each key, and add what is new to what is there: as a user runs them.
 
 use super::commands::write;
+use super::faults::Asleep;
 use super::jobs::{call, verified};
 use super::ouzel;
 use arrow_array::{Array, ArrayRef, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray, TimestampNanosecondArray};
@@ -9,9 +10,7 @@ use parquet::file::reader::{FileReader, SerializedFileReader};
 use serde_json::Value;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 use std::sync::Arc;
-use std::time::Duration;
 
 const PROJECT: &str = "name: test\nsources: { landing: { files: \"in/**/*.parquet\" } }\njobs: { memory: 64MB }\n";
 const CLEAN: &str =
@@ -46,6 +45,15 @@ pub fn project_with(more: &str) -> tempfile::TempDir {
     write(folder.path(), "jobs/latest.sql", LATEST);
     std::fs::create_dir_all(folder.path().join("in/a")).expect("made");
     folder
+}
+
+/// Of the project's jobs this one.
+pub fn only(root: &Path, job: &str) {
+    for entry in std::fs::read_dir(root.join("jobs")).expect("there").flatten() {
+        if entry.file_name() != format!("{job}.sql").as_str() {
+            std::fs::remove_file(entry.path()).expect("removed");
+        }
+    }
 }
 
 fn random(seed: u64) -> impl FnMut(u64) -> u64 {
@@ -210,9 +218,7 @@ fn of_each_key_the_last_row_stays() {
 fn keys_are_those_of_the_table() {
     let folder = project();
     let root = folder.path();
-    ["daily", "kinds", "twice", "latest"]
-        .iter()
-        .for_each(|job| std::fs::remove_file(root.join(format!("jobs/{job}.sql"))).expect("removed"));
+    only(root, "clean");
     let merged = "---\nwrite: merge\nunique_key: t\n---\nselect cast(t as timestamp) as t, n from {{ source('landing') }}\n";
     write(root, "jobs/clean.sql", merged);
     for i in 0..3_i64 {
@@ -373,24 +379,11 @@ pub fn two_at_once(root: &Path) {
     run(root);
     for point in ["job-planned", "job-written", "job-checked"] {
         land(root, &format!("{point}.parquet"), &bytes_of(&rows(2, 500, 0..2)));
-        let binary = env!("CARGO_BIN_EXE_ouzel");
-        let mut slow = Command::new(binary);
-        slow.args(["run", "-p"])
-            .arg(root)
-            .env("OUZEL_FAULT", format!("stop:{point}:1"))
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped());
-        let slow = slow.spawn().expect("starts");
-        let stat = format!("/proc/{}/stat", slow.id());
-        while !std::fs::read_to_string(&stat).expect("it lives").contains(") T ") {
-            std::thread::sleep(Duration::from_millis(10));
-        }
+        let slow = Asleep::at(root, &[], point);
         let before = number(root, "select count(*) from clean");
         run(root);
-        assert!(Command::new("kill").args(["-CONT", &slow.id().to_string()]).status().expect("sent").success());
-        let ended = slow.wait_with_output().expect("ended");
-        let err = String::from_utf8_lossy(&ended.stderr);
-        assert!(ended.status.code() == Some(7) && err.contains("somebody else has written"), "{point}: {:?} {err}", ended.status);
+        let (code, err) = slow.wake();
+        assert!(code == Some(7) && err.contains("somebody else has written"), "{point}: {code:?} {err}");
         assert!(number(root, "select count(*) from clean") >= before);
         assert_eq!(run(root)["clean"]["kind"], "nothing");
         verified(root);
@@ -415,6 +408,73 @@ fn the_first_row_of_each_key_of_a_table() {
         let named = "from once where customer is not null and session is not null";
         let pairs = number(root, &format!("select count(*) {named}"));
         assert_eq!(pairs, number(root, &format!("select count(*) from (select distinct customer, session {named}) as pairs")));
+    }
+}
+
+/// As somebody runs it who has gone into the project's folder.
+#[test]
+fn from_within_the_project() {
+    let folder = project();
+    land(folder.path(), "a/0.parquet", &bytes_of(&rows(1, 100, 0..2)));
+    let ouzel = |args: &[&str]| -> Value {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_ouzel"));
+        let ended = command.args(args).args(["--format", "json"]).current_dir(folder.path()).output().expect("starts");
+        assert!(ended.status.success(), "{args:?}: {}", String::from_utf8_lossy(&ended.stderr));
+        serde_json::from_slice(&ended.stdout).expect("JSON")
+    };
+    for pattern in ["in/**/*.parquet", "./in/a/*.parquet", "in/../in/a/0.parquet"] {
+        write(folder.path(), "ouzel.yaml", &PROJECT.replace("in/**/*.parquet", pattern));
+        let told = ouzel(&["run", "--full-refresh"]);
+        let landing = &told["jobs"]["clean"]["landing"];
+        assert!(landing["files"] == 1 && landing["aside"].is_null(), "{pattern}: {told}");
+    }
+    write(
+        folder.path(),
+        "ouzel.yaml",
+        &format!(
+            "{PROJECT}stores: {{ lake: {{ local: {{ path: ../{}/lake }} }} }}\n",
+            folder.path().file_name().expect("named").display()
+        ),
+    );
+    ouzel(&["run", "--full-refresh"]);
+    land(folder.path(), "a/1.parquet", &bytes_of(&rows(2, 100, 0..2)));
+    assert_eq!(ouzel(&["run"])["jobs"]["latest"]["kind"], "incremental");
+    ouzel(&["verify"]);
+}
+
+/// SQL that looks at several rows is never run over some of the files alone.
+#[test]
+fn what_looks_at_several_rows_sees_all_files() {
+    let folder = project();
+    let root = folder.path();
+    only(root, "clean");
+    // Too large to be read together, when they are read in their order.
+    let mut random = random(3);
+    for i in 0..3 {
+        let noise = (0..40_000).map(|_| format!("{:016x}", random(u64::MAX)).repeat(1 + random(20) as usize));
+        let n: ArrayRef = Arc::new(Int64Array::from_iter_values((0..40_000).map(|n| n % 7)));
+        let batch = RecordBatch::try_from_iter([("n", n), ("noise", Arc::new(StringArray::from_iter_values(noise)) as ArrayRef)]);
+        land(root, &format!("{i}.parquet"), &bytes_of(&batch.expect("sound")));
+    }
+    let whole = "---\nload: full\n---\nselect n, count(*) as rows, count(distinct noise) as noises from {{ source('landing') }} group by 1\n";
+    write(root, "jobs/clean.sql", whole);
+    assert_eq!(run(root)["clean"]["rows"], 7, "of each group one row");
+    assert_eq!(number(root, "select sum(rows) from clean"), 120_000);
+    verified(root);
+    std::fs::remove_dir_all(root.join("lake")).expect("removed");
+    for (front, sql, says) in [
+        ("write: append", "select n, count(*) as rows from X group by 1", "cannot follow new files here"),
+        ("write: append", "select distinct n from X", "cannot follow new files here"),
+        ("write: append\nunique_key: n", "select n, noise from X order by noise", "it has an `order by`"),
+        ("write: append\nunique_key: n", "select x.n from X as x join X as y on x.n = y.n", "it joins tables"),
+        ("write: merge\nunique_key: n", "select n from X union all select -n from X", "it has a `union`"),
+        ("write: merge\nunique_key: n", "select n, max(noise) as m from X group by 1", "it does more than select and filter"),
+    ] {
+        let sql = sql.replace('X', "{{ source('landing') }}");
+        write(root, "jobs/clean.sql", &format!("---\n{front}\n---\n{sql}\n"));
+        let (code, _, err) = call(root, &["run"], &[]);
+        assert!(code == Some(3) && err.contains(says) && err.contains("in another"), "{sql}: {code:?} {err}");
+        assert!(!root.join("lake/clean").exists(), "nothing is made");
     }
 }
 

@@ -2,8 +2,10 @@
 
 mod alerts;
 mod asking;
+mod checks;
 mod commands;
 mod docs;
+mod faults;
 mod init;
 mod jobs;
 mod landing;

@@ -2,8 +2,9 @@
 //! what it was asked for.
 
 use super::commands::write;
+use super::faults::Asleep;
 use super::jobs::{call, verified};
-use super::landing::{bytes_of, increments, land, number, project_with, rows, run, two_at_once};
+use super::landing::{bytes_of, increments, land, number, only, project_with, rows, run, two_at_once};
 use super::{ouzel, weed};
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -94,9 +95,7 @@ fn commits_in_a_bucket_exclude_one_another() {
     let Some(server) = server() else { return };
     two_at_once(project_with(&stores("two", server.port)).path());
     let long = project_with(&stores("long", server.port));
-    for job in ["daily", "kinds", "twice", "latest"] {
-        std::fs::remove_file(long.path().join(format!("jobs/{job}.sql"))).expect("removed");
-    }
+    only(long.path(), "clean");
     for i in 0..104 {
         land(long.path(), &format!("{i:03}.parquet"), &bytes_of(&rows(i + 1, 10, 0..2)));
         assert_eq!(run(long.path())["clean"]["version"], i + 1);
@@ -184,6 +183,7 @@ sinks: [{ lake: { table: events, partition_by: [kind] } }]
 struct Faults {
     port: u16,
     cut: Arc<AtomicU64>,
+    /// Each connection is cut.
     out: Arc<AtomicBool>,
 }
 
@@ -235,11 +235,6 @@ fn faults(server: &weed::Server, often: u64) -> Faults {
     Faults { port, cut, out }
 }
 
-/// Cuts each connection from here on, until it is told otherwise.
-fn an_outage(faults: &Faults, is_out: bool) {
-    faults.out.store(is_out, Relaxed);
-}
-
 /// Files are not set aside because their store does not answer; one that is empty is.
 #[test]
 fn an_outage_is_no_fault_of_a_file() {
@@ -255,21 +250,12 @@ fn an_outage_is_no_fault_of_a_file() {
         faults.port
     );
     write(here.path(), "ouzel.yaml", &source);
-    ["daily", "kinds", "twice", "latest"]
-        .iter()
-        .for_each(|job| std::fs::remove_file(here.path().join(format!("jobs/{job}.sql"))).expect("removed"));
-    let mut runs = Command::new(env!("CARGO_BIN_EXE_ouzel"));
-    runs.args(["run", "-p"]).arg(here.path()).env("OUZEL_FAULT", "stop:job-planned:1").stderr(std::process::Stdio::piped());
-    let process = runs.stdout(std::process::Stdio::null()).spawn().expect("starts");
-    let stat = format!("/proc/{}/stat", process.id());
-    while !std::fs::read_to_string(&stat).expect("it lives").contains(") T ") {
-        std::thread::sleep(Duration::from_millis(10));
-    }
-    an_outage(&faults, true);
-    assert!(Command::new("kill").args(["-CONT", &process.id().to_string()]).status().expect("sent").success());
-    let ended = process.wait_with_output().expect("ended");
-    assert_eq!(ended.status.code(), Some(4), "{}", String::from_utf8_lossy(&ended.stderr));
-    an_outage(&faults, false);
+    only(here.path(), "clean");
+    let asleep = Asleep::at(here.path(), &[], "job-planned");
+    faults.out.store(true, Relaxed);
+    let (code, err) = asleep.wake();
+    assert_eq!(code, Some(4), "{err}");
+    faults.out.store(false, Relaxed);
     let jobs = run(here.path());
     assert!(jobs["clean"]["landing"]["aside"].is_null(), "{jobs}");
     assert_eq!(all(there.path(), "clean"), all(here.path(), "clean"));
