@@ -1,11 +1,15 @@
 //! The files of a project as they are written.
 
+mod files;
+
+pub use files::{FilesConfig, RecordConfig};
+
 use crate::lists::ListsConfig;
 use crate::registry::{CodecConfig, LookupConfig, SinkConfig, SourceConfig};
 use crate::risk::RiskConfig;
 use ouzel_connect::sinks::WebhookSink;
 use ouzel_core::units::{ByteSize, TimeSpan};
-use ouzel_core::{Lenient, OneOrMany, Ordered, Report, Secret, Span, Spanned, TextOr};
+use ouzel_core::{Lenient, OneOrMany, Ordered, Secret, Span, Spanned, TextOr};
 use ouzel_detect::alerts::AlertConfig;
 use ouzel_detect::decision::DecisionConfig;
 use ouzel_detect::features::GroupConfig;
@@ -38,53 +42,6 @@ pub struct ProjectConfig {
     /// How jobs run.
     #[serde(default)]
     pub jobs: JobsConfig,
-}
-
-/// Parquet files that others put into a folder or a bucket; each appears there whole, by being renamed or linked.
-///
-/// ```yaml
-/// sources:
-///   landing: { files: "landing/**/*.parquet" }
-/// ```
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct FilesConfig {
-    /// A pattern, relative to the project or `s3://BUCKET/..`: `*`, `?` and `[..]` within a name, `**` for any number of folders.
-    pub files: Spanned<String>,
-    /// Of a bucket; `AWS_REGION`, or `us-east-1`, if nothing is said.
-    pub region: Option<String>,
-    /// URL of a store other than AWS, as `http://127.0.0.1:8333`.
-    pub endpoint: Option<String>,
-    /// With `secret_key`: who reads. What the environment has if nothing is said, as of a store.
-    pub access_key: Option<String>,
-    pub secret_key: Option<Secret>,
-}
-
-impl FilesConfig {
-    /// Which files of which bucket, if they lie in one.
-    pub fn bucket(&self) -> Option<(BucketSettings, &str)> {
-        let there = self.files.strip_prefix("s3://")?;
-        let (bucket, pattern) = there.split_once('/').unwrap_or((there, ""));
-        Some((settings(bucket, &self.region, &self.endpoint, &self.access_key, &self.secret_key), pattern))
-    }
-
-    pub fn validate(&self, report: &mut Report) {
-        let of_bucket =
-            self.region.is_some() || self.endpoint.is_some() || self.access_key.is_some() || self.secret_key.is_some();
-        match self.bucket() {
-            Some((settings, pattern)) if settings.bucket.is_empty() || pattern.is_empty() => {
-                report
-                    .error(self.files.span, format!("`{}` names no files of a bucket", self.files.value))
-                    .hint("for example `s3://incoming/day=*/*.parquet`");
-            }
-            None if of_bucket => {
-                report
-                    .error(self.files.span, "`region`, `endpoint` and keys are of a bucket, and this is a folder")
-                    .hint("for files of a bucket: `s3://BUCKET/..`");
-            }
-            _ => {}
-        }
-    }
 }
 
 fn settings(

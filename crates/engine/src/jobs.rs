@@ -1,6 +1,7 @@
 //! Jobs: tables made of tables by SQL. A job takes the versions of its sources that no commit of it has taken, finds the partitions that their
 //! rows touch, makes exactly those anew from the whole sources, has them checked, and puts them in the place of the old ones in one commit, which tells what it was made of.
 
+mod aside;
 mod audit;
 mod checks;
 mod config;
@@ -16,8 +17,10 @@ mod run;
 mod select;
 mod sums;
 mod template;
+mod unpack;
 mod verify;
 
+pub use aside::folder as set_aside;
 pub use audit::{Entry, audit};
 pub use checks::{Checked, check_now};
 pub use config::{CheckConfig, JobConfig};
@@ -27,16 +30,19 @@ pub use pause::{hold, notify, paused, resume};
 pub use plan::{Kind as RunKind, Planned, Source, plan, plan_again};
 pub use run::{Lake, Outcome, run, run_again};
 pub use select::{is_selector, select};
+pub use unpack::{Reading, Records};
 pub use verify::verify;
 
 use crate::plan::version;
+use crate::runtime::RecordReader;
 use config::{Load, Write};
 use ouzel_core::yaml::{Node, Value, decode, parse};
-use ouzel_core::{OneOrMany, Report, Span, Spanned};
+use ouzel_core::{Error, OneOrMany, Report, Span, Spanned};
 use ouzel_lake::Location;
 use ouzel_lake::jobs::landing::Pattern;
 use std::collections::BTreeSet;
 use std::path::Path;
+use std::sync::Arc;
 
 /// A file of `jobs/`, read and checked as far as that goes without looking at tables.
 #[derive(Debug, Clone)]
@@ -63,6 +69,8 @@ pub struct Job {
 pub struct Files {
     pub name: String,
     pub pattern: Pattern,
+    /// How their records are read; Parquet files are taken as they are without it.
+    pub reading: Option<Arc<Reading>>,
 }
 
 impl Job {
@@ -72,6 +80,13 @@ impl Job {
 
     pub fn partition_by(&self) -> Vec<String> {
         self.config.partition_by.0.iter().map(|column| column.value.clone()).collect()
+    }
+
+    /// Opens what lies outside the project, as a run would, and closes it again: files and lookups.
+    pub fn connect(&self) -> Vec<Error> {
+        let Some(source) = &self.source else { return Vec::new() };
+        let lookups = source.reading.as_ref().and_then(|reading| RecordReader::new(&reading.plan, &reading.root).err());
+        source.pattern.list().err().into_iter().chain(lookups).collect()
     }
 }
 
@@ -118,7 +133,13 @@ pub fn check_sources(jobs: &mut [Job], known: &[Files], report: &mut Report) {
                 );
             }
             match known.iter().find(|known| known.name == *name) {
-                Some(files) => job.source = Some(files.clone()),
+                Some(files) => {
+                    if let Some(reading) = &files.reading {
+                        // Other rows come of the same files.
+                        job.version = version(&[&job.version, &reading.plan.version]);
+                    }
+                    job.source = Some(files.clone());
+                }
                 None => {
                     let known = known.iter().map(|files| files.name.as_str());
                     report

@@ -112,8 +112,8 @@ pub struct LookupPlan {
 }
 
 pub struct EventPlan {
-    /// Column of the time.
-    pub time: usize,
+    /// Column of the time; only records of files, which no state is made of, may have none.
+    pub time: Option<usize>,
     pub id: Option<usize>,
     /// Microseconds.
     pub lateness: i64,
@@ -154,6 +154,11 @@ impl Plan {
     /// Features read other features or scores.
     pub fn has_later_groups(&self) -> bool {
         self.first_groups().len() < self.groups.len()
+    }
+
+    /// The name of the column of the event's time.
+    pub fn time_name(&self) -> &str {
+        self.event.time.map_or("", |time| self.columns.field(time).name())
     }
 
     pub fn is_needed(&self, column: usize) -> bool {

@@ -5,7 +5,7 @@ use crate::config::{
     SinkColumns, SinkEntry, StateStore, StreamStore, given,
 };
 use crate::graph;
-use crate::jobs::{Files, Job};
+use crate::jobs::{Files, Job, Reading};
 use crate::plan::Plan;
 use crate::registry::SinkConfig;
 use crate::runtime::Place;
@@ -78,7 +78,8 @@ pub fn load(root: &Path, env: &dyn Fn(&str) -> Option<String>) -> (Option<Projec
 pub fn load_with(root: &Path, env: &dyn Fn(&str) -> Option<String>, rewrite: &dyn Fn(&mut Node)) -> (Option<Project>, Report) {
     let mut report = Report::new();
     let mut reader = Reader { root, env, rewrite, schemas: HashMap::new(), streams: Streams::default() };
-    let config: Option<ProjectConfig> = reader.read("ouzel.yaml", &mut report).and_then(|(node, _)| decode(&mut report, &node));
+    let file = reader.read("ouzel.yaml", &mut report).map(|(node, _)| node);
+    let config: Option<ProjectConfig> = file.as_ref().and_then(|node| decode(&mut report, node));
     reader.streams = config.as_ref().map(|config| streams(root, config, &mut report)).unwrap_or_default();
     let mut pipelines = Vec::new();
     match pipeline_files(root) {
@@ -103,7 +104,7 @@ pub fn load_with(root: &Path, env: &dyn Fn(&str) -> Option<String>, rewrite: &dy
     }
     let mut jobs = crate::jobs::load(root, env, &mut report);
     if let Some(config) = &config {
-        let sources = sources(root, config, &mut report);
+        let sources = sources(config, file.as_ref(), &mut reader, &mut report);
         crate::jobs::check_sources(&mut jobs, &sources, &mut report);
     }
     if let Some(NotifyConfig::Webhook(hook)) =
@@ -164,14 +165,14 @@ fn lake(root: &Path, store: &LakeStore, report: &mut Report) -> Option<Location>
     }
 }
 
-/// Name and files of each source.
-fn sources(root: &Path, config: &ProjectConfig, report: &mut Report) -> Vec<Files> {
+/// Name and files of each source. `file`: `ouzel.yaml` as it is written.
+fn sources(config: &ProjectConfig, file: Option<&Node>, reader: &mut Reader<'_>, report: &mut Report) -> Vec<Files> {
     let mut sources = Vec::new();
     for (name, files) in &config.sources.0 {
         let Some(files) = files.0.as_ref() else { continue };
         files.validate(report);
         let pattern = match files.bucket() {
-            None => Some(Pattern::of_folder(&root.join(&files.files.value))),
+            None => Some(Pattern::of_folder(&reader.root.join(&files.files.value))),
             Some((settings, pattern)) => {
                 let bucket = open(&settings, files.files.span, report);
                 let pattern = bucket.map(|bucket| Pattern::of_bucket(bucket, pattern)).transpose();
@@ -181,9 +182,30 @@ fn sources(root: &Path, config: &ProjectConfig, report: &mut Report) -> Vec<File
                 })
             }
         };
-        sources.extend(pattern.map(|pattern| Files { name: name.value.clone(), pattern }));
+        let reading = files.codec.is_some().then(|| {
+            let written = file.and_then(|file| of_key(of_key(file, "sources")?, &name.value));
+            let plan = Plan::of_files(&name.value, &written.map(definition).unwrap_or_default(), files, reader, report)?;
+            Some(Arc::new(Reading { plan, root: reader.root.to_path_buf() }))
+        });
+        // What is wrong was told.
+        let reading = reading.flatten();
+        sources.extend(pattern.map(|pattern| Files { name: name.value.clone(), pattern, reading }));
     }
     sources
+}
+
+/// A hash of how a source's records are read, whatever files it is of.
+fn definition(source: &Node) -> String {
+    let Value::Map(pairs) = &source.value else { return String::new() };
+    let where_they_lie = ["files", "region", "endpoint", "access_key", "secret_key"];
+    let says =
+        |(key, _): &&(Node, Node)| matches!(&key.value, Value::Scalar { text, .. } if !where_they_lie.contains(&text.as_str()));
+    hash(&Node { span: source.span, value: Value::Map(pairs.iter().filter(says).cloned().collect()) })
+}
+
+fn of_key<'n>(node: &'n Node, key: &str) -> Option<&'n Node> {
+    let Value::Map(pairs) = &node.value else { return None };
+    pairs.iter().find(|(name, _)| matches!(&name.value, Value::Scalar { text, .. } if text == key)).map(|(_, value)| value)
 }
 
 fn open(settings: &BucketSettings, span: Span, report: &mut Report) -> Option<Arc<Bucket>> {

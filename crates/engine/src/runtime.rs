@@ -17,12 +17,15 @@ mod places;
 mod poison;
 mod prime;
 mod pump;
+mod records;
 mod refused;
 mod steps;
 mod turn;
 mod worker;
 
+pub(crate) use batch::Batch;
 pub use joined::run_joined;
+pub(crate) use records::RecordReader;
 
 use crate::checkpoint::Mirror;
 use crate::config::S3Store;

@@ -1,6 +1,6 @@
 //! What batch jobs need of tables: [`history`] tells what has changed between two versions, and what jobs have committed; [`target`] replaces
 //! partitions in one commit; [`landing`] lists the files that others put into a folder; [`keys`] knows which keys a table has, [`groups`] what an
-//! aggregate has to remember of its groups; [`numbered`] keeps the order in which rows came.
+//! aggregate has to remember of its groups; [`scratch`] holds rows on their way, [`numbered`] keeps the order in which they came.
 
 pub mod groups;
 pub mod history;
@@ -8,4 +8,5 @@ pub mod keys;
 pub mod landing;
 pub mod numbered;
 mod pages;
+pub mod scratch;
 pub mod target;

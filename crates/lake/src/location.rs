@@ -196,6 +196,30 @@ impl Location {
         Ok(())
     }
 
+    /// Copies a file to one of this machine. False: there is nothing of that name.
+    pub fn fetch(&self, name: &str, to: &Path) -> Result<bool> {
+        let doing = || format!("copying `{name}` to `{}`", to.display());
+        match self {
+            Location::Folder(path) => match fs::copy(path.join(name), to) {
+                Ok(_) => Ok(true),
+                Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),
+                Err(e) => Err(e).doing(doing),
+            },
+            Location::Bucket { bucket, .. } => {
+                let key = self.key(name)?;
+                let mut tries = OPENED_MAX;
+                loop {
+                    tries -= 1;
+                    match bucket.fetch(&key, &mut File::create(to).doing(doing)?) {
+                        // An answer may break off.
+                        Err(_) if tries > 0 => {}
+                        ended => return ended,
+                    }
+                }
+            }
+        }
+    }
+
     /// Removes a file, here and there. What cannot be removed is in nobody's way.
     pub fn remove(&self, name: &str) {
         let _ = fs::remove_file(self.writing_folder().join(name));
@@ -282,7 +306,7 @@ pub fn key_of_prefix(prefix: &str) -> Result<Key> {
     Key::parse(prefix).map_err(|e| Error::config(format!("`{prefix}` is no prefix of names in a bucket: {e}")))
 }
 
-/// A table in a bucket is tried to be opened so often.
+/// A table in a bucket is tried to be opened, and an object to be read, so often.
 const OPENED_MAX: usize = 3;
 
 fn scheme() -> DeltaResult<Url> {

@@ -73,6 +73,9 @@ impl CsvCodec {
     pub(super) fn decoder(&self, wanted: Vec<Wanted>) -> CsvDecoder {
         CsvDecoder::new(self.dialect(), self.columns.clone(), self.null.0.clone(), wanted)
     }
+    pub(super) fn names(&self, header: &[u8]) -> Vec<String> {
+        names(&self.dialect(), header)
+    }
     fn dialect(&self) -> Dialect {
         let delimiter = self.delimiter.unwrap_or(Delimiter::COMMA).0;
         Dialect { delimiter, quote: self.quote.unwrap_or(Quote::DOUBLE).0, trim: self.trim }
@@ -89,9 +92,20 @@ impl TsvCodec {
     pub(super) fn decoder(&self, wanted: Vec<Wanted>) -> CsvDecoder {
         CsvDecoder::new(self.dialect(), self.columns.clone(), self.null.0.clone(), wanted)
     }
+    pub(super) fn names(&self, header: &[u8]) -> Vec<String> {
+        names(&self.dialect(), header)
+    }
     fn dialect(&self) -> Dialect {
         Dialect { delimiter: b'\t', quote: self.quote.unwrap_or(Quote::NONE).0, trim: self.trim }
     }
+}
+
+/// None of an empty header.
+fn names(dialect: &Dialect, header: &[u8]) -> Vec<String> {
+    if header.is_empty() {
+        return Vec::new();
+    }
+    dialect.texts(header.strip_prefix(b"\xef\xbb\xbf").unwrap_or(header).trim_ascii_end())
 }
 
 fn check_columns(header: Option<bool>, columns: &Option<Vec<String>>, report: &mut Report, span: Span) {
@@ -168,8 +182,7 @@ impl CsvDecoder {
         let Some(header) = &chunk.origin.header else {
             return Err(Error::config(format!("`{}` has no header line: name its `columns`", chunk.origin.name)));
         };
-        let line = header.strip_prefix(b"\xef\xbb\xbf").unwrap_or(header).trim_ascii_end();
-        let names = self.dialect.texts(line);
+        let names = names(&self.dialect, header);
         self.table.rename(names.iter().map(String::as_str));
         self.width = Some(names.len());
         self.header = Some(header.clone());

@@ -24,7 +24,9 @@ use documents::{Documents, DocumentsDecoder};
 use ouzel_core::{Chunk, Decode, Decoded, Framing, Report, Result, Span, Spanned, Wanted};
 use schemars::JsonSchema;
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use shape::Shape;
+use std::collections::BTreeMap;
 use value::Parser;
 
 /// JSON objects, one a line (NDJSON, JSON Lines), or as the elements of an array, or one after another.
@@ -139,6 +141,12 @@ impl Decode for JsonDecoder {
             is_first = false;
         }
     }
+}
+
+/// The keys of an object; none if it is none.
+pub(super) fn keys(record: &[u8]) -> Vec<String> {
+    let object: Option<BTreeMap<String, IgnoredAny>> = serde_json::from_slice(record).ok();
+    object.into_iter().flat_map(BTreeMap::into_keys).collect()
 }
 
 /// What a line says that could not be unpacked.

@@ -32,6 +32,7 @@ pub use syslog::SyslogCodec;
 use ouzel_core::{Decode, FieldType, Framing, Packing, Report, Result, Span, Wanted};
 use schemars::JsonSchema;
 use serde::Deserialize;
+use std::collections::BTreeSet;
 
 /// The format of a source's records.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -87,6 +88,29 @@ impl CodecConfig {
             CodecConfig::Parquet(_) | CodecConfig::Avro(_) => json::JsonCodec::rows(wanted),
             CodecConfig::Mail(codec) => Box::new(codec.decoder(wanted)),
         })
+    }
+
+    /// Files begin with a header that says what the values of records are called.
+    pub fn has_header(&self) -> bool {
+        match self {
+            CodecConfig::Csv(codec) => codec.columns.is_none(),
+            CodecConfig::Tsv(codec) => codec.columns.is_none(),
+            _ => false,
+        }
+    }
+
+    /// What the values of records are called where the data say so: by the header of their file, or by the keys of records, of which some are enough.
+    /// Empty where the format, or the configuration, has the names.
+    pub fn names<'a>(&self, header: Option<&[u8]>, records: impl Iterator<Item = &'a [u8]>) -> BTreeSet<String> {
+        let header = header.filter(|_| self.has_header()).unwrap_or_default();
+        match self {
+            CodecConfig::Csv(codec) => codec.names(header).into_iter().collect(),
+            CodecConfig::Tsv(codec) => codec.names(header).into_iter().collect(),
+            CodecConfig::Json(_) | CodecConfig::Parquet(_) | CodecConfig::Avro(_) => records.flat_map(json::keys).collect(),
+            CodecConfig::AccessLog(_) | CodecConfig::Syslog(_) | CodecConfig::Pattern(_) | CodecConfig::Mail(_) => {
+                BTreeSet::new()
+            }
+        }
     }
 
     /// The fields the format has by itself; `None` if they depend on the data.

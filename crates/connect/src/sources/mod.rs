@@ -19,6 +19,11 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use std::path::Path;
 
+/// Whether a record is not one, but stands for a part of a file of rows that is damaged.
+pub fn is_damage(record: &[u8]) -> bool {
+    record.first() == Some(&FAULT)
+}
+
 /// Makes a framing for each file that is opened.
 pub type NewFraming = Box<dyn Fn() -> Box<dyn Framing> + Send>;
 

@@ -82,6 +82,10 @@ pub enum CheckConfig {
     Freshness(FreshnessCheck),
     /// The run has about as many rows as it should.
     RowCount(RowCountCheck),
+    /// No row has a value that could not be read, as `_malformed` tells, and no record of the run's files was set aside: a fault of ours, or of who sends.
+    Malformed(MarkedCheck),
+    /// No row has a value that cannot be true, as `_implausible` tells: a signal. It warns if nothing is said.
+    Implausible(MarkedCheck),
     /// A query that finds what is wrong; `{{ this }}` is the table as it will be.
     Sql(SqlCheck),
 }
@@ -92,6 +96,15 @@ pub enum CheckConfig {
 pub struct Limits {
     pub severity: Severity,
     /// Rows that may fail, or a part of the run's rows, as `0.1%`.
+    pub at_most: Option<String>,
+}
+
+/// A check of what reading a record has told.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct MarkedCheck {
+    pub severity: Option<Severity>,
+    /// As of every check; a part is one of the records.
     pub at_most: Option<String>,
 }
 
@@ -227,6 +240,7 @@ impl CheckConfig {
             CheckConfig::Accepted(c) => c.at_most.as_deref(),
             CheckConfig::Range(c) => c.at_most.as_deref(),
             CheckConfig::Relationships(c) => c.at_most.as_deref(),
+            CheckConfig::Malformed(c) | CheckConfig::Implausible(c) => c.at_most.as_deref(),
             CheckConfig::Sql(c) => c.at_most.as_deref(),
             CheckConfig::Freshness(_) | CheckConfig::RowCount(_) => None,
         }
@@ -239,6 +253,8 @@ impl CheckConfig {
             CheckConfig::Accepted(c) => c.severity,
             CheckConfig::Range(c) => c.severity,
             CheckConfig::Relationships(c) => c.severity,
+            CheckConfig::Malformed(c) => c.severity.unwrap_or(Severity::Block),
+            CheckConfig::Implausible(c) => c.severity.unwrap_or(Severity::Warn),
             CheckConfig::Sql(c) => c.severity,
             CheckConfig::Freshness(c) => c.severity,
             CheckConfig::RowCount(c) => c.severity,

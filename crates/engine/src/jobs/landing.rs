@@ -1,15 +1,17 @@
-//! What of a source of files is new: files that are no whole Parquet files, or have other columns, are set aside with the reason, and the others go on.
+//! What of a source of files is new: files that are not whole, or have other columns, are set aside with the reason, and the others go on.
 
 use super::template::table_of_source;
-use super::{Files, Job};
+use super::unpack::{self, Records, Unpacked};
+use super::{Files, Job, Lake};
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use ouzel_core::{Error, Kind as ErrorKind, Result};
 use ouzel_lake::Location;
-use ouzel_lake::jobs::landing::{Arrived, Ledger};
+use ouzel_lake::jobs::landing::{Arrived, Ledger, folders_of};
 use ouzel_lake::location::BESIDE;
 use ouzel_lake::query::{DeltaFiles, columns_of_file, read_file};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use serde_json::{Value, json};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// What was set aside, beside the table.
@@ -30,15 +32,32 @@ pub struct Landing {
     pub changed: Vec<String>,
     /// How many were taken and are gone: their rows stay.
     pub gone: usize,
-    /// Columns that the files have and the table's first ones did not: they are not taken.
+    /// What the files have and those before them did not: it is not taken. Of records it is known when they have been read.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub new_columns: Vec<String>,
+    /// Columns that had values in files before, and have none in all of these.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub vanished: Vec<String>,
+    /// What has become of the files' records, where they were read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub records: Option<Records>,
     #[serde(skip)]
     folder: Location,
     #[serde(skip)]
     new: Vec<Arrived>,
     #[serde(skip)]
     columns: SchemaRef,
+    /// Columns that the names of folders say.
+    #[serde(skip)]
+    folders: Vec<String>,
+    /// Rows of records.
+    #[serde(skip)]
+    unpacked: Option<Arc<Unpacked>>,
+    /// As the table's commits tell it.
+    #[serde(skip)]
+    names: BTreeSet<String>,
+    #[serde(skip)]
+    filled: BTreeSet<String>,
     #[serde(skip)]
     has_table: bool,
     /// As it was kept.
@@ -66,10 +85,7 @@ impl Landing {
         let has_table = ledger.is_of_a_table();
         let known = table.join(BESIDE).read(ASIDE)?.and_then(|bytes| serde_json::from_slice(&bytes).ok());
         let known: BTreeMap<String, Aside> = known.unwrap_or_default();
-        let mut columns = match anew || ledger.columns.is_empty() {
-            true => None,
-            false => Some(read_columns(&ledger.columns)?),
-        };
+        let ledger = if anew { ledger.anew() } else { ledger };
         let mut landing = Landing {
             source: source.name.clone(),
             files: 0,
@@ -78,11 +94,23 @@ impl Landing {
             changed: Vec::new(),
             gone: 0,
             new_columns: Vec::new(),
+            vanished: Vec::new(),
+            records: None,
             folder: source.pattern.folder.clone(),
             new: Vec::new(),
             columns: Arc::new(Schema::empty()),
+            folders: ledger.folders,
+            unpacked: None,
+            names: ledger.names,
+            filled: ledger.filled,
             has_table,
             aside_before: known.clone(),
+        };
+        let mut columns = match (&source.reading, ledger.columns.is_empty()) {
+            (_, true) => None,
+            // What records have is said; files differ in what the names of their folders say.
+            (Some(_), false) => Some(texts(&landing.folders)),
+            (None, false) => Some(read_columns(&ledger.columns)?),
         };
         landing.gone = ledger.files.keys().filter(|path| files.binary_search_by(|file| file.path.cmp(path)).is_err()).count();
         for file in files {
@@ -92,14 +120,14 @@ impl Landing {
                 }
                 continue;
             }
-            let before = known.get(&file.path).filter(|aside| (aside.bytes, aside.modified) == (file.bytes, file.modified));
-            let judged = match before {
+            let is_as_it_was = |aside: &&Aside| (aside.bytes, aside.modified) == (file.bytes, file.modified);
+            let judged = match known.get(&file.path).filter(is_as_it_was).filter(|_| !anew) {
                 Some(aside) => Err(aside.why.clone()),
-                None => match columns_of_file(&landing.folder, &file) {
+                None => match its_columns(source, &file) {
                     // Nothing is known of a file whose store does not answer.
                     Err(e) if e.kind != ErrorKind::Data => return Err(e),
                     Err(e) => Err(e.to_string()),
-                    Ok(its) => landing.judge(&mut columns, &its),
+                    Ok((its, folders)) => landing.judge(&mut columns, its, folders),
                 },
             };
             match judged {
@@ -107,15 +135,18 @@ impl Landing {
                 Err(why) => landing.aside_for(file, why),
             }
         }
-        landing.columns = columns.unwrap_or(landing.columns);
+        landing.columns = match &source.reading {
+            Some(reading) => unpack::columns(&reading.plan, &landing.folders),
+            None => columns.unwrap_or(landing.columns),
+        };
         landing.count();
         Ok(landing)
     }
 
-    /// Why a file with these columns is not taken. The first one says which there are.
-    fn judge(&mut self, columns: &mut Option<SchemaRef>, its: &SchemaRef) -> Result<(), String> {
+    /// Why a file with these columns is not taken; `folders`: those of them that the names of its folders say. The first one tells which there are.
+    fn judge(&mut self, columns: &mut Option<SchemaRef>, its: SchemaRef, folders: Vec<String>) -> Result<(), String> {
         let Some(columns) = columns else {
-            *columns = Some(its.clone());
+            (*columns, self.folders) = (Some(its), folders);
             return Ok(());
         };
         for field in columns.fields() {
@@ -166,18 +197,73 @@ impl Landing {
         Ok(found)
     }
 
-    /// The new files as a table.
-    pub fn table(&self) -> DeltaFiles {
-        DeltaFiles::of_folder(&self.folder, &table_of_source(&self.source), self.columns.clone(), &self.new)
+    /// Reads the records of the new files, and sets those files aside of which they cannot be read.
+    pub fn unpack(&mut self, lake: &Lake<'_>, job: &Job, source: &Files) -> Result<()> {
+        let Some(reading) = &source.reading else { return Ok(()) };
+        let unpacked = unpack::unpack(&unpack::Given {
+            reading,
+            target: &job.target,
+            from: &self.folder,
+            files: &self.new,
+            folders: &self.folders,
+            known: &self.names,
+            beside: &lake.lake.join(&job.target).beside()?,
+            threads: lake.threads,
+            made: &lake.made,
+        })?;
+        let found = &unpacked.found;
+        for file in std::mem::take(&mut self.new) {
+            match found.refused.get(&file.path) {
+                Some(why) => self.aside_for(file, why.clone()),
+                None => self.new.push(file),
+            }
+        }
+        self.count();
+        let (had_files, wanted) = (!self.names.is_empty(), unpack::wanted(&reading.plan));
+        let is_new = |name: &&String| had_files && !self.names.contains(*name) && !wanted.contains(*name);
+        self.new_columns.extend(found.names.iter().filter(is_new).cloned());
+        if found.records.rows() > 0 {
+            self.vanished = self.filled.difference(&found.filled).filter(|name| !name.starts_with('_')).cloned().collect();
+        }
+        self.names = found.names.difference(&self.names).cloned().collect();
+        self.filled = found.filled.difference(&self.filled).cloned().collect();
+        self.records = Some(found.records);
+        self.unpacked = Some(Arc::new(unpacked));
+        Ok(())
     }
 
-    /// What a commit tells of its files.
-    pub fn taken(&self) -> &[Arrived] {
-        &self.new
+    /// What the new files have, as a table.
+    pub fn table(&self) -> DeltaFiles {
+        let name = table_of_source(&self.source);
+        match &self.unpacked {
+            Some(unpacked) => unpacked.table(&name),
+            None => DeltaFiles::of_folder(&self.folder, &name, self.columns.clone(), &self.folders, &self.new),
+        }
+    }
+
+    /// What was found in the files, where records were read.
+    pub fn found(&self) -> Option<&unpack::Found> {
+        self.unpacked.as_ref().map(|unpacked| &unpacked.found)
+    }
+
+    /// What a commit tells of the files. `aside`: the files with what was set aside.
+    pub fn tell(&self, about: &mut Value, aside: &[String]) {
+        about["files"] = json!(self.new);
+        about["columns"] = json!(self.columns());
+        let mut tell = |key: &str, value: Value, is_said: bool| {
+            if is_said {
+                about[key] = value;
+            }
+        };
+        tell("folders", json!(self.folders), !self.folders.is_empty());
+        tell("names", json!(self.names), self.unpacked.is_some() && !self.names.is_empty());
+        tell("filled", json!(self.filled), self.unpacked.is_some() && !self.filled.is_empty());
+        tell("records", json!(self.records), self.records.is_some());
+        tell("aside", json!(aside), !aside.is_empty());
     }
 
     /// Names and types.
-    pub fn columns(&self) -> Vec<(String, String)> {
+    fn columns(&self) -> Vec<(String, String)> {
         self.columns.fields().iter().map(|field| (field.name().clone(), field.data_type().to_string())).collect()
     }
 
@@ -197,26 +283,83 @@ impl Landing {
     }
 }
 
-/// All files that a table has taken, in the order in which it has. [`ErrorKind::Changed`]: some are not there any more as they were.
-pub fn taken(source: &Files, table: &Location) -> Result<DeltaFiles> {
+/// The columns of a file that differ from file to file, and those of them that the names of its folders say.
+fn its_columns(source: &Files, file: &Arrived) -> Result<(SchemaRef, Vec<String>)> {
+    let own = match &source.reading {
+        Some(reading) => unpack::columns(&reading.plan, &[]),
+        None => columns_of_file(&source.pattern.folder, file)?,
+    };
+    let mut folders: Vec<String> = Vec::new();
+    for (name, _) in folders_of(&file.path) {
+        if own.field_with_name(&name).is_err() && !folders.contains(&name) {
+            folders.push(name);
+        }
+    }
+    let of_folders = texts(&folders);
+    let all = match &source.reading {
+        // What records have is said.
+        Some(_) => of_folders,
+        None => Arc::new(Schema::new(own.fields().iter().chain(of_folders.fields()).cloned().collect::<Vec<_>>())),
+    };
+    Ok((all, folders))
+}
+
+fn texts(names: &[String]) -> SchemaRef {
+    Arc::new(Schema::new(names.iter().map(|name| Field::new(name, DataType::Utf8View, true)).collect::<Vec<_>>()))
+}
+
+/// What a table has taken, in the order in which it has.
+pub struct AllTaken {
+    files: DeltaFiles,
+    /// Where the files are of rows that were read anew.
+    _unpacked: Option<Unpacked>,
+}
+
+impl AllTaken {
+    pub fn table(&self) -> DeltaFiles {
+        self.files.again()
+    }
+}
+
+/// All that a table has taken. [`ErrorKind::Changed`]: some files are not there any more as they were.
+pub fn taken(lake: &Lake<'_>, job: &Job, source: &Files) -> Result<AllTaken> {
+    let table = lake.lake.join(&job.target);
     let files = source.pattern.list()?;
-    let ledger = Ledger::read(table)?;
+    let ledger = Ledger::read(&table)?;
     let as_taken = |file: &Arrived| {
         let taken = ledger.files.get(&file.path)?;
         ((taken.bytes, taken.modified) == (file.bytes, file.modified)).then_some(taken.version)
     };
     let mut there: Vec<(u64, Arrived)> = files.into_iter().filter_map(|file| Some((as_taken(&file)?, file))).collect();
     let lost = ledger.files.len() - there.len();
+    let changed = |message: String| Err(Error::new(ErrorKind::Changed, message));
     if lost > 0 {
-        let message = format!(
-            "{lost} of the {} files that it has taken are gone or have changed: it cannot be made again",
-            ledger.files.len()
-        );
-        return Err(Error::new(ErrorKind::Changed, message));
+        let of = ledger.files.len();
+        return changed(format!("{lost} of the {of} files that it has taken are gone or have changed: it cannot be made again"));
     }
     there.sort_by_key(|(version, _)| *version);
     let files: Vec<Arrived> = there.into_iter().map(|(_, file)| file).collect();
-    Ok(DeltaFiles::of_folder(&source.pattern.folder, &table_of_source(&source.name), read_columns(&ledger.columns)?, &files))
+    let name = table_of_source(&source.name);
+    let Some(reading) = &source.reading else {
+        let columns = read_columns(&ledger.columns)?;
+        let files = DeltaFiles::of_folder(&source.pattern.folder, &name, columns, &ledger.folders, &files);
+        return Ok(AllTaken { files, _unpacked: None });
+    };
+    let unpacked = unpack::unpack(&unpack::Given {
+        reading,
+        target: &job.target,
+        from: &source.pattern.folder,
+        files: &files,
+        folders: &ledger.folders,
+        known: &BTreeSet::new(),
+        beside: &table.beside()?,
+        threads: lake.threads,
+        made: &lake.made,
+    })?;
+    match unpacked.found.refused.iter().next() {
+        Some((file, why)) => changed(format!("`{file}`, which it has taken, cannot be read any more: {why}")),
+        None => Ok(AllTaken { files: unpacked.table(&name), _unpacked: Some(unpacked) }),
+    }
 }
 
 fn read_columns(columns: &[(String, String)]) -> Result<SchemaRef> {

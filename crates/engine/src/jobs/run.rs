@@ -7,7 +7,7 @@ use super::plan::{Kind, Planned, Source, interval, plan, plan_again, span};
 use super::rows::{self, Followed, Made, Making};
 use super::sums;
 use super::template::{Given, render, table_of_source};
-use super::{Job, audit, pause};
+use super::{Job, Landing, aside, audit, pause};
 use crate::fault;
 use arrow_array::RecordBatch;
 use ouzel_core::clock::Stopwatch;
@@ -93,6 +93,14 @@ fn perform(lake: &Lake<'_>, job: &Job, planned: Planned, watch: &Stopwatch) -> R
         seconds: 0.0,
     };
     fault::point("job-planned");
+    if let (Some(landing), Some(source)) = (&mut outcome.planned.landing, &job.source)
+        && outcome.planned.kind != Kind::Nothing
+    {
+        landing.unpack(lake, job, source).map_err(|e| e.context(job.file.clone()))?;
+        if landing.files == 0 {
+            (outcome.planned.kind, outcome.planned.why) = (Kind::Nothing, "none of the new files can be taken".into());
+        }
+    }
     if outcome.planned.kind != Kind::Nothing {
         make(lake, job, &mut outcome)?;
     }
@@ -191,7 +199,15 @@ fn publish(lake: &Lake<'_>, job: &Job, target: &mut Target, queries: &Queries, m
         let kind = json!(planned.kind);
         let before = audit::audit(lake.lake, &job.target, checks::COMPARED)?;
         let before = before.iter().filter(|entry| entry.job["kind"] == kind).filter_map(|entry| entry.job["rows"].as_u64());
-        checks::check(job, queries, written.rows, &before.collect::<Vec<_>>())
+        let found = planned.landing.as_ref().and_then(Landing::found);
+        let run = checks::Run {
+            made: written.rows,
+            before: before.collect(),
+            columns: target.schema().fields().iter().map(|field| field.name().clone()).collect(),
+            records: found.map(|found| found.records),
+            reasons: found.map_or(&[], |found| &found.reasons),
+        };
+        checks::check(job, queries, written.rows, &run)
     };
     outcome.checks = match checked() {
         Ok(checks) => checks,
@@ -213,9 +229,11 @@ fn publish(lake: &Lake<'_>, job: &Job, target: &mut Target, queries: &Queries, m
         "name": job.target, "kind": outcome.planned.kind, "definition": job.version, "sources": sources, "from": before,
         "committed": span(&outcome.planned.sources), "partitions": outcome.planned.partitions, "rows": outcome.rows, "checks": checks,
     });
+    let root = lake.lake.join(&job.target);
+    let mut aside = Vec::new();
     if let Some(landing) = &outcome.planned.landing {
-        about["files"] = json!(landing.taken());
-        about["columns"] = json!(landing.columns());
+        aside = aside::store(&root, landing.found().map_or(&[], |found| &found.asides))?;
+        landing.tell(&mut about, &aside);
     }
     if outcome.added {
         about["added"] = json!(true);
@@ -226,7 +244,11 @@ fn publish(lake: &Lake<'_>, job: &Job, target: &mut Target, queries: &Queries, m
     if job.config.write == Write::Merge {
         about["updated"] = json!(outcome.updated);
     }
-    outcome.version = Some(target.publish(replaced, written, json!({ "version": env!("CARGO_PKG_VERSION"), "job": about }))?);
+    let published = target.publish(replaced, written, json!({ "version": env!("CARGO_PKG_VERSION"), "job": about }));
+    if published.as_ref().is_err_and(|e| e.kind == ErrorKind::Conflict) {
+        aside::discard(&root, &aside);
+    }
+    outcome.version = Some(published?);
     fault::point("job-published");
     Ok(())
 }

@@ -30,19 +30,21 @@ pub fn verify(lake: &Lake<'_>, job: &Job) -> Result<(u64, u64, u64)> {
             version.ok_or_else(|| Error::config(format!("the last run of `{}` did not read `{table}`: run it", job.target)))?;
         queries.at_version(table, &lake.lake.join(table), version)?;
     }
-    let followed = match &job.source {
-        Some(source) => {
-            let files = landing::taken(source, &lake.lake.join(&job.target)).map_err(|e| e.context(job.file.clone()))?;
-            queries.give(&table_of_source(&source.name), files.empty());
-            Some(Followed { table: table_of_source(&source.name), files })
+    let taken = job.source.as_ref().map(|source| landing::taken(lake, job, source)).transpose();
+    let taken = taken.map_err(|e| e.context(job.file.clone()))?;
+    let followed = match (&job.source, &taken) {
+        (Some(source), Some(taken)) => {
+            let (table, files) = (table_of_source(&source.name), taken.table());
+            queries.give(&table, files.empty());
+            Some(Followed { table, files })
         }
-        None if !job.unique_key().is_empty() => {
+        _ if !job.unique_key().is_empty() => {
             let table = job.reads.first().ok_or_else(|| Error::internal("a job that follows no table"))?;
             let version = last.job["sources"][table].as_u64().unwrap_or(0);
             let files = first::in_order(&queries, &lake.lake.join(table), version)?;
             Some(Followed { table: table.clone(), files })
         }
-        None => None,
+        _ => None,
     };
     let sql = rendered(job, &Given { this: &job.target, incremental: false, interval: None })?;
     let schema = queries.schema_of(&sql)?;

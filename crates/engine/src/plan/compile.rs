@@ -7,14 +7,14 @@ mod stages;
 use super::columns::{AlertColumns, Columns, Standard};
 use super::sql;
 use super::*;
-use crate::config::{EventConfig, LATENESS, PipelineConfig, SinkEntry, given};
+use crate::config::{EventConfig, FilesConfig, LATENESS, PipelineConfig, SinkEntry, given};
 use crate::project::Reader;
 use arrow_schema::{DataType, Field, Schema};
 use ouzel_core::units::TimeSpan;
 use ouzel_core::{Lenient, Report, Span, Spanned, limits};
 use ouzel_detect::expressions::Planner;
 use ouzel_detect::features::{GroupConfig, PlannedMeasure, WindowDefaults};
-use ouzel_detect::schema::check_name;
+use ouzel_detect::schema::{SchemaConfig, check_name};
 use reading::{codec, schema};
 use stages::stages;
 use std::collections::BTreeMap;
@@ -38,33 +38,11 @@ impl Plan {
         }
         let codec = codec(config, report);
         let event = config.event.0.as_ref()?;
-        let (schema, schema_hash) = schema(&event.value, event.span, codec.as_ref(), reader, report)?;
+        let given = (&event.value.schema, &event.value.fields);
+        let (schema, schema_hash) = schema(given, event.span, codec.as_ref(), reader, report)?;
 
-        let mut c = Compiler {
-            problems_before,
-            report,
-            columns: Columns::default(),
-            fields: Vec::new(),
-            wanted: Vec::new(),
-            may_be_unknown: HashSet::new(),
-        };
-        c.declare_fields(&schema, config);
-        let select = c.select(config);
-        for i in 0..c.fields.len() {
-            if c.fields[i].spec.types.len() > 1 {
-                let other = format!("{}_other", c.fields[i].spec.name);
-                c.fields[i].other = Some(c.columns.add(&other, DataType::Utf8View, Span::default(), c.report));
-            }
-        }
-        let fields_planner = c.planner()?;
-        let conditions: Vec<(String, Expression)> = schema
-            .conditions
-            .0
-            .iter()
-            .filter_map(|(name, sql)| Some((name.value.clone(), sql::condition(&fields_planner, sql, c.report)?)))
-            .collect();
-        let condition = config.condition.as_ref().and_then(|sql| sql::condition(&fields_planner, sql, c.report));
-        let lookups = c.lookups(config);
+        let mut c = Compiler::new(problems_before, report);
+        let (select, conditions, condition, lookups) = c.reading(&schema, config)?;
         let event_plan = c.event(&event.value, source.as_ref().is_some_and(|s| s.value.records_ingestion()));
         let standard = Standard::add(&mut c.columns, c.report);
         let readable = standard.raw + 1;
@@ -129,6 +107,70 @@ impl Plan {
     }
 }
 
+impl Plan {
+    /// How the records of files are read, which a job takes: nothing follows from one for another, and all that is known of one is needed. `definition`: a hash of what the
+    /// source says. `None` if anything is wrong.
+    pub fn of_files(
+        name: &str,
+        definition: &str,
+        files: &FilesConfig,
+        reader: &mut Reader<'_>,
+        report: &mut Report,
+    ) -> Option<Plan> {
+        let problems_before = report.count(ouzel_core::Severity::Error);
+        let (config, record) = (files.reading(), files.record());
+        let codec = codec(&config, report)?;
+        let span = files.event.as_ref().and_then(|event| event.0.as_ref()).map_or(files.files.span, |event| event.span);
+        let (schema, schema_hash) = schema((&record.schema, &record.fields), span, Some(&codec), reader, report)?;
+        let mut c = Compiler::new(problems_before, report);
+        let (select, conditions, condition, lookups) = c.reading(&schema, &config)?;
+        let time = record.time.as_ref().map(|time| c.time(time));
+        let standard = Standard::add(&mut c.columns, c.report);
+        let Compiler { report, columns, fields, wanted, .. } = c;
+        if report.count(ouzel_core::Severity::Error) > problems_before {
+            return None;
+        }
+        let mut needed = vec![true; columns.len()];
+        [standard.id, standard.late, standard.date, standard.version].into_iter().for_each(|column| needed[column] = false);
+        let all = |lookup: LookupPlan| LookupPlan { wanted: vec![true; lookup.outputs.len()], ..lookup };
+        Some(Plan {
+            name: name.to_string(),
+            version: version(&[definition, &schema_hash]),
+            definitions: BTreeMap::new(),
+            source: config.source.0?.value,
+            codec,
+            wanted,
+            columns: columns.schema(),
+            needed,
+            fields,
+            select: select?,
+            conditions,
+            condition,
+            lookup_columns: lookups.iter().flat_map(|lookup| lookup.outputs.clone()).collect(),
+            lookups: lookups.into_iter().map(all).collect(),
+            event: EventPlan {
+                time: time.flatten(),
+                id: None,
+                lateness: LATENESS.micros(),
+                too_late: TooLate::default(),
+                ahead: None,
+                duplicates_within: None,
+            },
+            standard,
+            groups: Vec::new(),
+            scores: Vec::new(),
+            rounds: Vec::new(),
+            decision: None,
+            alerts: Vec::new(),
+            alert_columns: None,
+            sinks: Vec::new(),
+            risks: Vec::new(),
+            written: Written::default(),
+            keeps_raw: false,
+        })
+    }
+}
+
 fn written(config: &PipelineConfig) -> Written {
     let mut written = Written::default();
     for group in config.features.iter().filter_map(|g| g.0.as_ref()) {
@@ -170,7 +212,35 @@ struct Compiler<'r> {
     may_be_unknown: HashSet<String>,
 }
 
+/// What is done to a record before any state is touched: `select`, the schema's conditions, `where`, lookups.
+type Reading = (Option<Select>, Vec<(String, Expression)>, Option<Expression>, Vec<LookupPlan>);
+
+impl<'r> Compiler<'r> {
+    fn new(problems_before: usize, report: &'r mut Report) -> Compiler<'r> {
+        let (columns, may_be_unknown) = (Columns::default(), HashSet::new());
+        Compiler { problems_before, report, columns, fields: Vec::new(), wanted: Vec::new(), may_be_unknown }
+    }
+}
+
 impl Compiler<'_> {
+    fn reading(&mut self, schema: &SchemaConfig, config: &PipelineConfig) -> Option<Reading> {
+        self.declare_fields(schema, config);
+        let select = self.select(config);
+        for i in 0..self.fields.len() {
+            if self.fields[i].spec.types.len() > 1 {
+                let other = format!("{}_other", self.fields[i].spec.name);
+                self.fields[i].other = Some(self.columns.add(&other, DataType::Utf8View, Span::default(), self.report));
+            }
+        }
+        let planner = self.planner()?;
+        let condition = |(name, sql): &(Spanned<String>, Spanned<String>)| {
+            Some((name.value.clone(), sql::condition(&planner, sql, self.report)?))
+        };
+        let conditions = schema.conditions.0.iter().filter_map(condition).collect();
+        let condition = config.condition.as_ref().and_then(|sql| sql::condition(&planner, sql, self.report));
+        Some((select, conditions, condition, self.lookups(config)))
+    }
+
     fn planner(&self) -> Option<Planner> {
         Planner::new(self.columns.schema()).ok()
     }
@@ -208,21 +278,19 @@ impl Compiler<'_> {
         found
     }
 
+    fn time(&mut self, name: &Spanned<String>) -> Option<usize> {
+        let time = self.field_named(name, "the event's time is a field")?;
+        let of = self.columns.field(time).data_type();
+        if !matches!(of, DataType::Timestamp(..)) {
+            let found = ouzel_detect::describe(of);
+            self.report.error(name.span, format!("the event's time is a timestamp, `{}` is {found}", name.value));
+        }
+        Some(time)
+    }
+
     /// `recorded`: the source tells when each event was.
     fn event(&mut self, event: &EventConfig, recorded: bool) -> Option<EventPlan> {
-        let time = self.field_named(&event.time, "the event's time is a field");
-        if let Some(time) = time
-            && !matches!(self.columns.field(time).data_type(), DataType::Timestamp(..))
-        {
-            self.report.error(
-                event.time.span,
-                format!(
-                    "the event's time is a timestamp, `{}` is {}",
-                    event.time.value,
-                    ouzel_detect::describe(self.columns.field(time).data_type())
-                ),
-            );
-        }
+        let time = self.time(&event.time);
         let id = event.id.as_ref().and_then(|id| self.field_named(id, "the event's id is a field"));
         if let (Some(span), None) = (given(&event.duplicates_within), &event.id) {
             self.report.error(span.span, "`duplicates_within` needs the event's `id`").hint("for example `id: request_id`");
@@ -235,7 +303,7 @@ impl Compiler<'_> {
         }
         let micros = |t: &Option<Lenient<Spanned<TimeSpan>>>| given(t).map(|t| t.value.micros());
         Some(EventPlan {
-            time: time?,
+            time: Some(time?),
             id,
             lateness: micros(&event.lateness).unwrap_or(LATENESS.micros()),
             too_late: event.too_late,

@@ -31,7 +31,7 @@ impl Plan {
             mark(&[self.standard.id]);
         }
         self.groups.iter().for_each(|g| mark(&g.group.reads()));
-        mark(&[self.event.time]);
+        self.event.time.iter().for_each(|time| mark(&[*time]));
         if let (Some(id), Some(_)) = (self.event.id, self.event.duplicates_within) {
             mark(&[id]);
         }

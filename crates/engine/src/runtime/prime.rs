@@ -188,7 +188,7 @@ fn reads(plan: &Plan) -> Vec<usize> {
             reads.insert(lookup.of);
         }
     }
-    reads.extend([plan.event.time, plan.standard.id]);
+    reads.extend(plan.event.time.into_iter().chain([plan.standard.id]));
     reads.extend(plan.event.id.filter(|_| plan.event.duplicates_within.is_some()));
     reads.into_iter().collect()
 }

@@ -48,7 +48,9 @@ pub fn after_fields(plan: &Plan, batch: &mut Batch, lookups: &mut [Box<dyn Looku
         }
     }
     inputs(plan, batch, plan.first_groups())?;
-    batch.times = batch.columns[plan.event.time].as_primitive::<TimestampMicrosecondType>().values().to_vec();
+    if let Some(time) = plan.event.time {
+        batch.times = batch.columns[time].as_primitive::<TimestampMicrosecondType>().values().to_vec();
+    }
     if let (Some(id), Some(_)) = (plan.event.id, plan.event.duplicates_within) {
         let column = &batch.columns[id];
         let hashes = ids(column)?;
@@ -259,9 +261,10 @@ fn apply_policies(
         let fate = if policy == Policy::Reject { Fate::DeadLettered } else { Fate::Quarantined };
         batch.put_aside(&mut keep, row as usize, fate, reason);
     }
-    let time = batch.columns[plan.event.time].clone();
-    if time.null_count() > 0 {
-        let name = &plan.fields[plan.event.time].spec.name;
+    if let Some(field) = plan.event.time
+        && batch.columns[field].null_count() > 0
+    {
+        let (time, name) = (batch.columns[field].clone(), &plan.fields[field].spec.name);
         for row in (0..batch.rows).filter(|r| time.is_null(*r)) {
             batch.put_aside(&mut keep, row, Fate::Quarantined, format!("no event time: `{name}` is missing or cannot be read"));
         }

@@ -7,7 +7,7 @@ use object_store::ObjectMeta;
 use ouzel_core::error::ResultExt;
 use ouzel_core::{Error, Kind, Result};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -31,6 +31,18 @@ fn folder_of(pattern: &str) -> (&str, &str) {
         None => (".", pattern),
     }
 }
+
+/// What the names of a file's folders say, `day=2026-11-01/site=a%2Fb/..`: names and values, in their order, as Hive writes them.
+pub fn folders_of(path: &str) -> Vec<(String, Option<String>)> {
+    let decoded = |text: &str| percent_encoding::percent_decode_str(text).decode_utf8_lossy().into_owned();
+    let folders = path.rsplit_once('/').map_or("", |(folders, _)| folders);
+    let said = folders.split('/').filter_map(|folder| folder.split_once('=')).filter(|(name, _)| !name.is_empty());
+    said.map(|(name, value)| (decoded(name), Some(decoded(value)).filter(|value| !value.is_empty() && value != NO_VALUE)))
+        .collect()
+}
+
+/// Of a null, in the name of a folder.
+const NO_VALUE: &str = "__HIVE_DEFAULT_PARTITION__";
 
 /// Which files of a folder or a bucket are meant: `*`, `?`, `[..]`; `**` is any number of folders. Hidden ones are passed over.
 #[derive(Debug, Clone)]
@@ -119,6 +131,17 @@ pub struct Ledger {
     pub files: BTreeMap<String, Taken>,
     /// Columns of the files, with their types.
     pub columns: Vec<(String, String)>,
+    /// Those of them that are what the names of folders say.
+    #[serde(default)]
+    pub folders: Vec<String>,
+    /// What values are called in the records of the files, and columns that have had values.
+    #[serde(default)]
+    pub names: BTreeSet<String>,
+    #[serde(default)]
+    pub filled: BTreeSet<String>,
+    /// Files with what was set aside, beside the table.
+    #[serde(default)]
+    pub aside: Vec<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -130,6 +153,11 @@ pub struct Taken {
 }
 
 impl Ledger {
+    /// Of a table that is made anew: its files, and nothing of what they are to have.
+    pub fn anew(self) -> Ledger {
+        Ledger { version: self.version, files: self.files, ..Ledger::default() }
+    }
+
     /// Whether there is a table.
     pub fn is_of_a_table(&self) -> bool {
         self.version.is_some()
@@ -164,9 +192,19 @@ impl Ledger {
             self.files
                 .extend(files.into_iter().map(|file| (file.path, Taken { bytes: file.bytes, modified: file.modified, version })));
         }
-        if let Some(columns) = job.get("columns") {
-            self.columns = serde_json::from_value(columns.clone()).map_err(wrong)?;
+        let told = |key: &str| job.get(key).cloned();
+        if let Some(columns) = told("columns") {
+            self.columns = serde_json::from_value(columns).map_err(wrong)?;
         }
+        if let Some(folders) = told("folders") {
+            self.folders = serde_json::from_value(folders).map_err(wrong)?;
+        }
+        let texts = |key: &str| -> Result<Vec<String>> {
+            told(key).map_or(Ok(Vec::new()), |texts| serde_json::from_value(texts).map_err(wrong))
+        };
+        self.names.extend(texts("names")?);
+        self.filled.extend(texts("filled")?);
+        self.aside.extend(texts("aside")?);
         Ok(())
     }
 
@@ -183,6 +221,16 @@ const KEPT: &str = "files.json";
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn folders_say_what_their_names_do() {
+        let said = |path: &str| {
+            folders_of(path).into_iter().map(|(n, v)| format!("{n}={}", v.unwrap_or("null".into()))).collect::<Vec<_>>()
+        };
+        assert_eq!(said("a/day=2026-11-01/site=a%2Fb%3D/x=1.parquet"), ["day=2026-11-01", "site=a/b="]);
+        assert_eq!(said("day=__HIVE_DEFAULT_PARTITION__/n=/=3/x"), ["day=null", "n=null"]);
+        assert!(said("x").is_empty());
+    }
 
     #[test]
     fn patterns_begin_with_a_folder() {

@@ -4,7 +4,7 @@ use super::Damage;
 use super::checksum::{checksum_of, sum_of_name};
 use crate::bucket::Bucket;
 use crate::jobs::history::ChangedFile;
-use crate::jobs::landing::Arrived;
+use crate::jobs::landing::{Arrived, folders_of};
 use crate::location::Location;
 use arrow_array::{ArrayRef, BooleanArray, RecordBatch, cast::AsArray};
 use arrow_schema::{DataType, Field, FieldRef, Schema, SchemaRef};
@@ -133,19 +133,27 @@ impl DeltaFiles {
         Ok(table)
     }
 
-    /// Parquet files that are no table's, with the columns that they are known to have.
-    pub fn of_folder(root: &Location, name: &str, columns: SchemaRef, files: &[Arrived]) -> DeltaFiles {
-        let named = |file: &Arrived| DataFile { path: file.path.clone(), bytes: file.bytes, rows: None, partition: Vec::new() };
-        DeltaFiles {
-            root: root.clone(),
-            name: name.to_string(),
-            schema: columns.clone(),
-            stored: columns,
-            partitions: Vec::new(),
-            files: files.iter().map(named).collect(),
-            verify: false,
-            damage: Damage::default(),
-        }
+    /// Parquet files that are no table's, with the columns that they are known to have; `folders`: those that the names of their folders say.
+    pub fn of_folder(root: &Location, name: &str, columns: SchemaRef, folders: &[String], files: &[Arrived]) -> DeltaFiles {
+        let (partitions, stored): (Vec<FieldRef>, Vec<FieldRef>) =
+            columns.fields().iter().cloned().partition(|field| folders.contains(field.name()));
+        let named = |file: &Arrived| {
+            let mut said = folders_of(&file.path);
+            let mut value = |field: &FieldRef| {
+                let value = said.iter_mut().find(|(name, _)| name == field.name()).and_then(|(_, value)| value.take());
+                ScalarValue::Utf8View(value)
+            };
+            DataFile {
+                path: file.path.clone(),
+                bytes: file.bytes,
+                rows: None,
+                partition: partitions.iter().map(&mut value).collect(),
+            }
+        };
+        let files = files.iter().map(named).collect();
+        let schema = Arc::new(Schema::new(stored.iter().chain(&partitions).cloned().collect::<Vec<_>>()));
+        let (stored, damage) = (Arc::new(Schema::new(stored)), Damage::default());
+        DeltaFiles { root: root.clone(), name: name.to_string(), schema, stored, partitions, files, verify: false, damage }
     }
 
     /// Its files in their order, some at a time.
@@ -171,6 +179,11 @@ impl DeltaFiles {
     /// The same columns, and no rows.
     pub fn empty(&self) -> DeltaFiles {
         self.with(Vec::new())
+    }
+
+    /// The same files.
+    pub fn again(&self) -> DeltaFiles {
+        self.with(self.files.clone())
     }
 
     fn with(&self, files: Vec<DataFile>) -> DeltaFiles {

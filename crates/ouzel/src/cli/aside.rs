@@ -4,6 +4,7 @@ use super::terminal::{self, count, plural};
 use super::validate::load;
 use super::{Exit, Format};
 use ouzel_engine::journal::{Entry, Fate, Journaled};
+use ouzel_engine::{Place, Project};
 use serde_json::json;
 use std::path::{Path, PathBuf};
 
@@ -11,7 +12,7 @@ use std::path::{Path, PathBuf};
 pub struct Args {
     #[command(subcommand)]
     what: Option<What>,
-    /// Only of this pipeline.
+    /// Only of this pipeline, or of the job that makes this table.
     #[arg(long, global = true, value_name = "NAME")]
     pipeline: Option<String>,
 }
@@ -52,26 +53,20 @@ pub fn run(root: &Path, args: &Args, fate: Fate, format: Format) -> Exit {
         Ok(project) => project,
         Err(exit) => return exit,
     };
-    let names: Vec<String> = args.pipeline.iter().cloned().collect();
-    let pipelines = match project.select(&names) {
-        Ok(pipelines) => pipelines,
-        Err(message) => {
-            eprintln!("error: {message}");
-            return Exit::Usage;
-        }
-    };
-    let place = project.place();
+    let all = journals(&project);
+    if let Some(name) = args.pipeline.as_ref().filter(|name| all.iter().all(|journal| journal.name != **name)) {
+        let known: Vec<&str> = all.iter().map(|journal| journal.name.as_str()).collect();
+        eprintln!("error: there is no pipeline `{name}`, and no job that reads records; known are {}", known.join(", "));
+        return Exit::Usage;
+    }
     let mut exit = Exit::Ok;
     let mut found = 0;
-    for pipeline in pipelines {
-        let done = place
-            .mirror(&pipeline.name)
-            .and_then(|mirror| Journaled::open(&place.of(&pipeline.name), fate, mirror))
-            .and_then(|mut journaled| act(&pipeline.name, &mut journaled, args.what.as_ref(), format));
+    for journal in all.iter().filter(|journal| args.pipeline.as_ref().is_none_or(|name| journal.name == *name)) {
+        let done = journal.open(fate).and_then(|mut journaled| act(&journal.name, &mut journaled, args.what.as_ref(), format));
         match done {
             Ok(n) => found += n,
             Err(e) => {
-                eprintln!("error: {}: {e}", pipeline.name);
+                eprintln!("error: {}: {e}", journal.name);
                 exit = Exit::from(&e);
             }
         }
@@ -85,6 +80,29 @@ pub fn run(root: &Path, args: &Args, fate: Fate, format: Format) -> Exit {
         return Exit::Failed;
     }
     exit
+}
+
+/// What one pipeline, or one job, has set aside.
+pub struct SetAside {
+    pub name: String,
+    place: Place,
+    is_job: bool,
+}
+
+/// Of all pipelines, and of the jobs that read records.
+pub fn journals(project: &Project) -> Vec<SetAside> {
+    let of = |name: &str, is_job| SetAside { name: name.to_string(), place: project.place(), is_job };
+    let jobs = project.jobs.iter().filter(|job| job.source.as_ref().is_some_and(|source| source.reading.is_some()));
+    project.pipelines.iter().map(|pipeline| of(&pipeline.name, false)).chain(jobs.map(|job| of(&job.target, true))).collect()
+}
+
+impl SetAside {
+    pub fn open(&self, fate: Fate) -> ouzel_core::Result<Journaled> {
+        match self.is_job {
+            true => Journaled::open(&ouzel_engine::jobs::set_aside(&self.place.lake, &self.name)?, fate, None),
+            false => Journaled::open(&self.place.of(&self.name), fate, self.place.mirror(&self.name)?),
+        }
+    }
 }
 
 /// Gives how many events it was about.

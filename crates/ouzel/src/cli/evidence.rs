@@ -63,7 +63,7 @@ fn sql(project: &Project, queries: &Queries, found: &Found, args: &Args) -> Resu
         true => entity(project, queries, plan, &args.id)?,
         false => args.by.clone(),
     };
-    let time = quoted(plan.columns.field(plan.event.time).name());
+    let time = quoted(plan.time_name());
     let mut same = Vec::new();
     for field in &by {
         let Some(column) = found.row.column_by_name(field) else {
@@ -76,7 +76,7 @@ fn sql(project: &Project, queries: &Queries, found: &Found, args: &Args) -> Resu
             false => format!("cast({} as text) = '{}'", quoted(field), value.value(0).replace('\'', "''")),
         });
     }
-    let at = found.row.column_by_name(plan.columns.field(plan.event.time).name());
+    let at = found.row.column_by_name(plan.time_name());
     let at = at.map(|at| arrow_cast::cast(at, &DataType::Int64)).transpose().map_err(|e| Error::internal(e.to_string()))?;
     let at = at.ok_or_else(|| Error::config(format!("the table `{table}` lacks the event's time")))?;
     let at = at.as_primitive::<arrow_array::types::Int64Type>().value(0);

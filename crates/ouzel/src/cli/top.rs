@@ -73,7 +73,7 @@ fn look(queries: &Queries, plan: &Plan, limit: usize) -> Result<Value> {
         if !tables.contains(&lake.table.value) {
             continue;
         }
-        let time = plan.columns.field(plan.event.time).name();
+        let time = plan.time_name();
         for (risk, by) in
             plan.risks.iter().filter(|(risk, by)| !sink.of_alerts && has(risk) && has(time) && by.iter().all(|field| has(field)))
         {

@@ -22,6 +22,9 @@ pub fn run(root: &Path, args: &Args, format: Format) -> Exit {
         for pipeline in &project.pipelines {
             outside.extend(pipeline.plan.connect(&project.place()).into_iter().map(|e| format!("{}: {e}", pipeline.file)));
         }
+        for job in &project.jobs {
+            outside.extend(job.connect().into_iter().map(|e| format!("{}: {e}", job.file)));
+        }
     }
     let exit = match (&project, outside.is_empty()) {
         (None, _) => Exit::Invalid,
@@ -37,7 +40,8 @@ pub fn run(root: &Path, args: &Args, format: Format) -> Exit {
         eprintln!("error: {problem}");
     }
     if let (Some(project), Exit::Ok) = (&project, exit) {
-        let names: Vec<&str> = project.pipelines.iter().map(|p| p.name.as_str()).collect();
+        let pipelines = project.pipelines.iter().map(|pipeline| pipeline.name.clone());
+        let names: Vec<String> = pipelines.chain(project.jobs.iter().map(|job| job.target.clone())).collect();
         let warned = if warnings > 0 { format!(", {warnings} warning{}", plural(warnings)) } else { String::new() };
         say(&format!("{}: valid ({}){warned}", project.name, names.join(", ")));
     } else {

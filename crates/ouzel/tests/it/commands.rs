@@ -73,7 +73,7 @@ fn init_makes_a_project_that_is_valid_and_tested() {
     assert_eq!(ouzel(&["init", &root], &[]).0.status.code(), Some(4), "not over what is there");
     let (output, out, err) = ouzel(&["validate", "-p", &root, "--connect"], &[]);
     assert!(output.status.success(), "{err}");
-    assert_eq!((out.as_str(), err.as_str()), ("web: valid (web)\n", ""));
+    assert_eq!((out.as_str(), err.as_str()), ("web: valid (web, networks, ten_minutes, daily)\n", ""));
     assert!(ouzel(&["test", "-p", &root], &[]).0.status.success());
 }
 

@@ -11,6 +11,7 @@ mod jobs;
 mod landing;
 mod lookups;
 mod rebuild;
+mod records;
 mod resume;
 mod s3;
 mod specs;

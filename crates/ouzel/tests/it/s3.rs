@@ -5,7 +5,10 @@ use super::commands::write;
 use super::faults::Asleep;
 use super::jobs::{call, verified};
 use super::landing::{bytes_of, increments, land, number, only, project_with, rows, run, two_at_once};
-use super::{ouzel, weed};
+use super::{ouzel, records, weed};
+use ouzel_core::Secret;
+use ouzel_lake::location::key_of_prefix;
+use ouzel_lake::{Bucket, BucketSettings, Location};
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::path::Path;
@@ -129,6 +132,9 @@ print(len(rows), sum(row['total'] for row in rows), sorted({str(row['kind']) for
 }
 
 /// Files that lie in a bucket: those of a lake's table are Parquet files like others.
+/// Files in folders that say the day.
+const OF_DAYS: &str = "---\nwrite: append\nunique_key: id\npartition_by: day\n---\nselect * exclude (day), cast(day as date) as day from {{ source('landing') }}\n";
+
 fn files_lie_in_a_bucket(server: &weed::Server, here: &Path) {
     let there = project_with("");
     let files = format!(
@@ -136,13 +142,73 @@ fn files_lie_in_a_bucket(server: &weed::Server, here: &Path) {
         server.port
     );
     write(there.path(), "ouzel.yaml", &files);
-    let clean = "---\nwrite: append\nunique_key: id\npartition_by: day\n---\nselect *, cast(t as date) as day from {{ source('landing') }}\n";
-    write(there.path(), "jobs/clean.sql", clean);
+    write(there.path(), "jobs/clean.sql", OF_DAYS);
     let jobs = run(there.path());
     assert!(jobs["clean"]["landing"]["files"].as_u64() > Some(4), "{jobs}");
     assert_eq!(all(here, "clean"), all(there.path(), "clean"));
     verified(there.path());
     assert_eq!(run(there.path())["clean"]["kind"], "nothing");
+}
+
+/// Records are read from objects as from files, through a server that fails now and then, into a lake in the bucket; what of them is set aside lies there too.
+#[test]
+fn records_lie_in_a_bucket() {
+    let Some(server) = server() else { return };
+    let faults = faults(&server, 2);
+    let endpoint = |port: u16| format!("http://127.0.0.1:{port}");
+    let settings = BucketSettings {
+        bucket: "lake".into(),
+        region: None,
+        endpoint: Some(endpoint(server.port)),
+        access_key: Some("key".into()),
+        secret_key: Some(Secret::new("secret")),
+    };
+    let bucket = Arc::new(Bucket::open(&settings).expect("opens"));
+    let incoming = Location::Bucket { bucket, key: key_of_prefix("incoming").expect("one"), work: Default::default() };
+    let (here, there) = (records::project("json"), records::project("json"));
+    let yaml = std::fs::read_to_string(there.path().join("ouzel.yaml")).expect("there");
+    let files = format!(
+        "\"s3://lake/incoming/**/*\"\n    endpoint: \"{}\"\n    access_key: key\n    secret_key: secret",
+        endpoint(faults.port)
+    );
+    write(there.path(), "ouzel.yaml", &(yaml.replace("\"in/**/*\"", &files) + &stores("r", faults.port)));
+    for i in 0..4_u64 {
+        let text = records::lines(i + 1, 2_000);
+        let packed = records::gzip(text.as_bytes());
+        let bytes = match i {
+            1 => &packed[..packed.len() - 20],
+            3 => text.as_bytes(),
+            _ => &packed[..],
+        };
+        let name = format!("site=a%2Fb/day={i}/{i}.json");
+        records::land(here.path(), &name, bytes);
+        incoming.put(&name, bytes).expect("put");
+        for root in [here.path(), there.path()] {
+            let (code, told, err) = call(root, &["run"], &[]);
+            assert_eq!(code, Some(0), "{told} {err}");
+            let aside = told["jobs"]["events"]["landing"]["aside"].as_object().map_or(0, |files| files.len());
+            assert_eq!(aside, usize::from(i > 0), "{told}");
+        }
+    }
+    let packed = records::gzip(records::lines(2, 2_000).as_bytes());
+    records::land(here.path(), "site=a%2Fb/day=1/1.json", &packed);
+    incoming.put("site=a%2Fb/day=1/1.json", &packed).expect("put");
+    for root in [here.path(), there.path()] {
+        let (_, told, err) = call(root, &["run"], &[]);
+        assert_eq!(told["jobs"]["events"]["landing"]["files"], 1, "{told} {err}");
+        verified(root);
+    }
+    assert!(faults.cut.load(Relaxed) > 0);
+    let yaml = std::fs::read_to_string(there.path().join("ouzel.yaml")).expect("there");
+    write(there.path(), "ouzel.yaml", &yaml.replace(&endpoint(faults.port), &endpoint(server.port)));
+    assert_eq!(all(here.path(), "events"), all(there.path(), "events"));
+    for table in ["dead_letters", "quarantine"] {
+        assert!(number(here.path(), &format!("select count(*) from {table}")) > 50);
+        assert_eq!(all(here.path(), table), all(there.path(), table));
+    }
+    // Another machine finds it all there.
+    std::fs::remove_dir_all(there.path().join(".ouzel")).expect("removed");
+    assert_eq!(all(here.path(), "dead_letters"), all(there.path(), "dead_letters"));
 }
 
 /// A pipeline's table, with odd names of partitions, killed again and again.
@@ -251,6 +317,7 @@ fn an_outage_is_no_fault_of_a_file() {
     );
     write(here.path(), "ouzel.yaml", &source);
     only(here.path(), "clean");
+    write(here.path(), "jobs/clean.sql", OF_DAYS);
     let asleep = Asleep::at(here.path(), &[], "job-planned");
     faults.out.store(true, Relaxed);
     let (code, err) = asleep.wake();

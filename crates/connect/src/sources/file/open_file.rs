@@ -127,6 +127,11 @@ impl Open {
         self.at_end = true;
     }
 
+    /// Reading ended before the file does.
+    pub fn is_cut_short(&self) -> bool {
+        self.state == State::Ended
+    }
+
     /// Bytes handed over.
     pub fn position(&self) -> u64 {
         self.position

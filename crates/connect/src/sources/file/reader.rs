@@ -1,15 +1,16 @@
 //! Files one behind another, as one log.
 
+use super::named;
 use super::open_file::{Open, open};
 use super::place::{Place, ReadFile, Seen, changed, find};
 use super::unchanged::{check_beginning, check_read, grown};
 use crate::sources::compression::Decompressed;
 use crate::sources::{Compression, NewFraming};
-use ouzel_core::error::Result;
+use ouzel_core::error::{Result, ResultExt};
 use ouzel_core::{Chunk, Error, Kind, Source};
 use std::collections::VecDeque;
 use std::io::Read;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// The log of one `file` source.
@@ -24,6 +25,8 @@ pub struct FileReader {
     bytes_total: Option<u64>,
     /// Of the files that are done.
     bytes_done: u64,
+    /// Of a file, what follows a place could not be read.
+    cut_short: bool,
 }
 
 /// A file to be read.
@@ -37,7 +40,27 @@ pub(super) struct Listed {
 impl FileReader {
     pub(super) fn new(files: Vec<Listed>, compression: Compression, framing: NewFraming) -> FileReader {
         let bytes_total = files.iter().map(|file| file.seen.bytes).sum();
-        FileReader { files: files.into(), current: None, compression, framing, read: Vec::new(), bytes_total, bytes_done: 0 }
+        FileReader {
+            files: files.into(),
+            current: None,
+            compression,
+            framing,
+            read: Vec::new(),
+            bytes_total,
+            bytes_done: 0,
+            cut_short: false,
+        }
+    }
+
+    /// One file, as a log of its own. `name`: as people know it.
+    pub fn of_file(path: &Path, name: &str, framing: NewFraming) -> Result<FileReader> {
+        let seen = Seen::of(path).doing(|| named("opening", path))?;
+        Ok(FileReader::new(vec![Listed { path: path.to_path_buf(), name: name.into(), seen }], Compression::Auto, framing))
+    }
+
+    /// Whether a file ended before its end: it is damaged, or has no beginning that can be read.
+    pub fn is_cut_short(&self) -> bool {
+        self.cut_short
     }
 
     /// A log that comes through a pipe: what one read gives is handed over at once.
@@ -67,6 +90,7 @@ impl Source for FileReader {
                     return Ok(Some(chunk));
                 }
                 self.bytes_done += open.bytes_read();
+                self.cut_short |= open.is_cut_short();
                 self.read.extend(self.current.take().map(Open::ended));
             }
             match self.open_next()? {

@@ -1,11 +1,11 @@
 //! How a pipeline reads what comes: the format of its records, and the fields of an event.
 
-use crate::config::{EventConfig, PipelineConfig, inline_schema};
+use crate::config::{PipelineConfig, inline_schema};
 use crate::project::Reader;
 use crate::registry::CodecConfig;
 use ouzel_connect::codecs::JsonCodec;
-use ouzel_core::{Report, Span, Spanned};
-use ouzel_detect::schema::SchemaConfig;
+use ouzel_core::{Ordered, Report, Span, Spanned, TextOr};
+use ouzel_detect::schema::{FieldConfig, SchemaConfig};
 
 /// The pipeline's codec, or that of its source.
 pub fn codec(config: &PipelineConfig, report: &mut Report) -> Option<CodecConfig> {
@@ -35,13 +35,13 @@ pub fn codec(config: &PipelineConfig, report: &mut Report) -> Option<CodecConfig
 
 /// The fields, from a file, from the pipeline itself or from the codec; and the hash of the file.
 pub fn schema(
-    event: &EventConfig,
+    (file, fields): (&Option<Spanned<String>>, &Option<Ordered<TextOr<FieldConfig>>>),
     span: Span,
     codec: Option<&CodecConfig>,
     reader: &mut Reader<'_>,
     report: &mut Report,
 ) -> Option<(SchemaConfig, String)> {
-    match (&event.schema, &event.fields) {
+    match (file, fields) {
         (Some(file), None) => {
             let schema = reader.schema(&file.value, file.span, report)?;
             Some(((*schema.config).clone(), schema.hash))
@@ -58,9 +58,8 @@ pub fn schema(
                     .error(span, "the event's fields are not known: this codec has none of its own")
                     .hint("name a file with `schema: schemas/NAME.yaml`, or give `fields:` right here");
             }
-            let fields =
-                own?.into_iter().map(|(value, of)| (Spanned { value, span }, ouzel_core::TextOr::Text(of.to_string()))).collect();
-            Some((SchemaConfig { fields: ouzel_core::Ordered(fields), ..SchemaConfig::default() }, String::new()))
+            let fields = own?.into_iter().map(|(value, of)| (Spanned { value, span }, TextOr::Text(of.to_string()))).collect();
+            Some((SchemaConfig { fields: Ordered(fields), ..SchemaConfig::default() }, String::new()))
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::cli::terminal::{bytes, count, paint, plural};
 use anstyle::AnsiColor;
-use ouzel_engine::jobs::{Checked, Landing, Outcome, Planned, RunKind};
+use ouzel_engine::jobs::{Checked, Landing, Outcome, Planned, Records, RunKind};
 use serde_json::Value;
 use std::fmt::Write as _;
 
@@ -49,6 +49,9 @@ fn landing_text(landing: &Landing, colour: bool) -> String {
     if landing.aside.len() > 3 {
         let _ = writeln!(out, "  {}  {} more", warn("set aside"), count(landing.aside.len() as u64 - 3));
     }
+    if let Some(records) = &landing.records {
+        let _ = writeln!(out, "  records    {}", records_text(records));
+    }
     if let Some(first) = landing.changed.first() {
         let others = landing.changed.len() as u64 - 1;
         let others = if others > 0 { format!(" and {} more", count(others)) } else { String::new() };
@@ -60,9 +63,33 @@ fn landing_text(landing: &Landing, colour: bool) -> String {
     }
     if !landing.new_columns.is_empty() {
         let names = landing.new_columns.join(", ");
-        let _ = writeln!(out, "  {}  {names}: not taken; `--full-refresh` takes what the first file has", warn("new column"));
+        let how = match &landing.records {
+            None => "`--full-refresh` takes what the first file has",
+            Some(_) => "name it in the source's `event` or `select`",
+        };
+        let _ = writeln!(out, "  {}  {names}: not taken; {how}", warn("new column"));
+    }
+    if !landing.vanished.is_empty() {
+        let _ = writeln!(
+            out,
+            "  {}   {}: had values in files before, and has none in these",
+            warn("vanished"),
+            landing.vanished.join(", ")
+        );
     }
     out
+}
+
+fn records_text(records: &Records) -> String {
+    let fates = [
+        (records.filtered, "filtered"),
+        (records.quarantined, "quarantined"),
+        (records.dead_lettered, "dead-lettered"),
+        (records.malformed, "with malformed values"),
+        (records.implausible, "with implausible ones"),
+    ];
+    let some = fates.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!(", {} {what}", count(*n)));
+    format!("{} read{}", count(records.received), some.collect::<String>())
 }
 
 pub fn outcome_text(outcome: &Outcome, colour: bool) -> String {

@@ -1,26 +1,25 @@
-//! What was set aside, as tables: `dead_letters` and `quarantine`.
+//! What was set aside, as tables: `dead_letters` and `quarantine`. `pipeline` is the job's table where a job has set it aside.
 
+use super::super::aside::{SetAside, journals};
 use arrow_array::{ArrayRef, RecordBatch, StringArray, UInt64Array};
 use ouzel_core::{Error, Result};
-use ouzel_engine::journal::{Entry, Fate, Journaled};
-use ouzel_engine::{Place, Project};
+use ouzel_engine::Project;
+use ouzel_engine::journal::{Entry, Fate};
 use ouzel_lake::Queries;
 use std::sync::Arc;
 
 /// Tables with the columns `pipeline, id, reason, file, byte, raw`: what has not been dropped or tried again.
 pub fn offer(queries: &Queries, project: &Project) {
-    let names: Vec<String> = project.pipelines.iter().map(|pipeline| pipeline.name.clone()).collect();
     for (table, fate) in [("dead_letters", Fate::DeadLettered), ("quarantine", Fate::Quarantined)] {
-        let (names, place) = (names.clone(), project.place());
-        queries.offer(table, move || rows(&names, &place, fate));
+        let all = journals(project);
+        queries.offer(table, move || rows(&all, fate));
     }
 }
 
-fn rows(pipelines: &[String], place: &Place, fate: Fate) -> Result<RecordBatch> {
+fn rows(all: &[SetAside], fate: Fate) -> Result<RecordBatch> {
     let mut found: Vec<(&str, Entry)> = Vec::new();
-    for pipeline in pipelines {
-        let journal = Journaled::open(&place.of(pipeline), fate, place.mirror(pipeline)?)?;
-        found.extend(journal.entries()?.map(|entry| (pipeline.as_str(), entry)));
+    for journal in all {
+        found.extend(journal.open(fate)?.entries()?.map(|entry| (journal.name.as_str(), entry)));
     }
     let text =
         |of: &dyn Fn(&(&str, Entry)) -> String| -> ArrayRef { Arc::new(StringArray::from_iter_values(found.iter().map(of))) };
