@@ -12,6 +12,7 @@ mod merge;
 mod partitions;
 mod pause;
 mod plan;
+mod progress;
 mod rows;
 mod run;
 mod select;
@@ -28,6 +29,7 @@ pub use landing::Landing;
 pub use lineage::lineage;
 pub use pause::{hold, notify, paused, resume};
 pub use plan::{Kind as RunKind, Planned, Source, plan, plan_again};
+pub use progress::Progress;
 pub use run::{Lake, Outcome, run, run_again};
 pub use select::{is_selector, select};
 pub use unpack::{Reading, Records};
@@ -40,9 +42,10 @@ use ouzel_core::yaml::{Node, Value, decode, parse};
 use ouzel_core::{Error, OneOrMany, Report, Span, Spanned};
 use ouzel_lake::Location;
 use ouzel_lake::jobs::landing::Pattern;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
+use template::table_of_source;
 
 /// A file of `jobs/`, read and checked as far as that goes without looking at tables.
 #[derive(Debug, Clone)]
@@ -71,6 +74,21 @@ pub struct Files {
     pub pattern: Pattern,
     /// How their records are read; Parquet files are taken as they are without it.
     pub reading: Option<Arc<Reading>>,
+}
+
+/// What jobs take that is no table of the lake.
+#[derive(Debug, Default)]
+pub struct Sources {
+    pub files: Vec<Files>,
+    /// Tables that others make.
+    pub tables: BTreeMap<String, Location>,
+}
+
+impl Sources {
+    /// The tables, by the names that SQL has for them.
+    pub fn in_sql(&self) -> BTreeMap<String, Location> {
+        self.tables.iter().map(|(name, location)| (table_of_source(name), location.clone())).collect()
+    }
 }
 
 impl Job {
@@ -113,9 +131,12 @@ pub fn load(root: &Path, env: &dyn Fn(&str) -> Option<String>, report: &mut Repo
     in_order(jobs, report)
 }
 
-/// Gives jobs the files that they name. `known`: all sources.
-pub fn check_sources(jobs: &mut [Job], known: &[Files], report: &mut Report) {
+/// Gives jobs the files, and the tables of others, that they name. `known`: all sources.
+pub fn check_sources(jobs: &mut [Job], known: &Sources, report: &mut Report) {
     for job in jobs {
+        let (tables, files) = std::mem::take(&mut job.files).into_iter().partition(|name| known.tables.contains_key(name));
+        job.files = files;
+        job.reads.extend(tables.iter().map(|name| table_of_source(name)));
         let at = report.file(job.file.clone(), "");
         let mut wrong = |why: String, hint: &str| _ = report.error(Span { file: at, ..Span::default() }, why).hint(hint);
         if job.files.len() > 1 {
@@ -132,7 +153,7 @@ pub fn check_sources(jobs: &mut [Job], known: &[Files], report: &mut Report) {
                     "let a job with `write: append` take the files, and read its table with `ref`; or say `load: full` if all files are always there",
                 );
             }
-            match known.iter().find(|known| known.name == *name) {
+            match known.files.iter().find(|known| known.name == *name) {
                 Some(files) => {
                     if let Some(reading) = &files.reading {
                         // Other rows come of the same files.
@@ -141,7 +162,7 @@ pub fn check_sources(jobs: &mut [Job], known: &[Files], report: &mut Report) {
                     job.source = Some(files.clone());
                 }
                 None => {
-                    let known = known.iter().map(|files| files.name.as_str());
+                    let known = known.files.iter().map(|files| &files.name).chain(known.tables.keys()).map(String::as_str);
                     report
                         .error(Span { file: at, ..Span::default() }, format!("there is no source `{name}` in `ouzel.yaml`"))
                         .did_you_mean(name, known.collect::<Vec<_>>());
@@ -157,7 +178,8 @@ pub fn check_sources(jobs: &mut [Job], known: &[Files], report: &mut Report) {
 }
 
 /// Tells of tables that a job reads and nobody makes. `made`: the tables that pipelines make; those of the lake are there already.
-pub fn check_reads(jobs: &[Job], made: &BTreeSet<String>, lake: &Location, report: &mut Report) {
+pub fn check_reads(jobs: &[Job], made: &BTreeSet<String>, sources: &Sources, lake: &Location, report: &mut Report) {
+    let others = sources.in_sql();
     let targets: BTreeSet<&str> = jobs.iter().map(|job| job.target.as_str()).collect();
     let mut in_lake: Option<Option<Vec<String>>> = None;
     for job in jobs {
@@ -167,7 +189,7 @@ pub fn check_reads(jobs: &[Job], made: &BTreeSet<String>, lake: &Location, repor
                 .error(Span { file: at, ..Span::default() }, format!("the table `{}` is written by a pipeline", job.target))
                 .hint("a job makes a table of its own: give it another `target`");
         }
-        let is_known = |table: &str| made.contains(table) || targets.contains(table);
+        let is_known = |table: &str| made.contains(table) || targets.contains(table) || others.contains_key(table);
         if job.reads.iter().all(|table| is_known(table)) {
             continue;
         }

@@ -5,7 +5,7 @@ use crate::config::{
     SinkColumns, SinkEntry, StateStore, StreamStore, given,
 };
 use crate::graph;
-use crate::jobs::{Files, Job, Reading};
+use crate::jobs::{Files, Job, Reading, Sources};
 use crate::plan::Plan;
 use crate::registry::SinkConfig;
 use crate::runtime::Place;
@@ -31,6 +31,8 @@ pub struct Project {
     /// Each behind those whose tables it reads.
     pub jobs: Vec<Job>,
     lake: Location,
+    /// Tables that others make, by the names that SQL has for them.
+    pub tables: BTreeMap<String, Location>,
     state: PathBuf,
     streams: Arc<Streams>,
     /// State lasts beyond a run.
@@ -103,8 +105,8 @@ pub fn load_with(root: &Path, env: &dyn Fn(&str) -> Option<String>, rewrite: &dy
         }
     }
     let mut jobs = crate::jobs::load(root, env, &mut report);
-    if let Some(config) = &config {
-        let sources = sources(config, file.as_ref(), &mut reader, &mut report);
+    let sources = config.as_ref().map(|config| sources(config, file.as_ref(), &mut reader, &mut report)).unwrap_or_default();
+    if config.is_some() {
         crate::jobs::check_sources(&mut jobs, &sources, &mut report);
     }
     if let Some(NotifyConfig::Webhook(hook)) =
@@ -127,7 +129,7 @@ pub fn load_with(root: &Path, env: &dyn Fn(&str) -> Option<String>, rewrite: &dy
         _ => None,
     });
     if let Some(lake) = &lake {
-        crate::jobs::check_reads(&jobs, &written.collect(), lake, &mut report);
+        crate::jobs::check_reads(&jobs, &written.collect(), &sources, lake, &mut report);
     }
     let Some(lake) = lake.filter(|_| !report.has_errors()) else { return (None, report) };
     let bytes = |memory: &Option<Spanned<ByteSize>>| memory.as_ref().map(|size| size.value.0);
@@ -142,6 +144,7 @@ pub fn load_with(root: &Path, env: &dyn Fn(&str) -> Option<String>, rewrite: &dy
         pipelines,
         jobs,
         lake,
+        tables: sources.in_sql(),
         state: root.join(state),
         streams: Arc::new(streams),
         lasting,
@@ -165,31 +168,44 @@ fn lake(root: &Path, store: &LakeStore, report: &mut Report) -> Option<Location>
     }
 }
 
-/// Name and files of each source. `file`: `ouzel.yaml` as it is written.
-fn sources(config: &ProjectConfig, file: Option<&Node>, reader: &mut Reader<'_>, report: &mut Report) -> Vec<Files> {
-    let mut sources = Vec::new();
-    for (name, files) in &config.sources.0 {
-        let Some(files) = files.0.as_ref() else { continue };
-        files.validate(report);
-        let pattern = match files.bucket() {
-            None => Some(Pattern::of_folder(&reader.root.join(&files.files.value))),
-            Some((settings, pattern)) => {
-                let bucket = open(&settings, files.files.span, report);
-                let pattern = bucket.map(|bucket| Pattern::of_bucket(bucket, pattern)).transpose();
+/// The sources of jobs. `file`: `ouzel.yaml` as it is written.
+fn sources(config: &ProjectConfig, file: Option<&Node>, reader: &mut Reader<'_>, report: &mut Report) -> Sources {
+    let mut sources = Sources::default();
+    for (name, source) in &config.sources.0 {
+        let Some(source) = source.0.as_ref() else { continue };
+        let Some(place) = source.place(name.span, report) else { continue };
+        let folder = reader.root.join(&place.value);
+        let bucket = source.bucket(place).map(|(settings, within)| (open(&settings, place.span, report), within));
+        if source.delta.is_some() {
+            let location = match bucket {
+                None => Some(Location::Folder(folder)),
+                Some((bucket, within)) => {
+                    let key = key_of_prefix(within).map_err(|e| _ = report.error(place.span, e.to_string())).ok();
+                    bucket.zip(key).map(|(bucket, key)| Location::Bucket { bucket, key, work: PathBuf::new() })
+                }
+            };
+            sources.tables.extend(location.map(|location| (name.value.clone(), location)));
+            continue;
+        }
+        let pattern = match bucket {
+            None => Some(Pattern::of_folder(&folder)),
+            Some((bucket, within)) => {
+                let pattern = bucket.map(|bucket| Pattern::of_bucket(bucket, within)).transpose();
                 pattern.unwrap_or_else(|e| {
-                    report.error(files.files.span, e.to_string());
+                    report.error(place.span, e.to_string());
                     None
                 })
             }
         };
-        let reading = files.codec.is_some().then(|| {
+        let reading = source.codec.is_some().then(|| {
             let written = file.and_then(|file| of_key(of_key(file, "sources")?, &name.value));
-            let plan = Plan::of_files(&name.value, &written.map(definition).unwrap_or_default(), files, reader, report)?;
+            let definition = written.map(definition).unwrap_or_default();
+            let plan = Plan::of_files(&name.value, &definition, (source, place), reader, report)?;
             Some(Arc::new(Reading { plan, root: reader.root.to_path_buf() }))
         });
         // What is wrong was told.
         let reading = reading.flatten();
-        sources.extend(pattern.map(|pattern| Files { name: name.value.clone(), pattern, reading }));
+        sources.files.extend(pattern.map(|pattern| Files { name: name.value.clone(), pattern, reading }));
     }
     sources
 }

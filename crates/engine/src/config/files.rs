@@ -1,15 +1,15 @@
-//! Sources of files, for jobs.
+//! Sources of jobs: files, and tables that others make.
 
 use super::{PipelineConfig, Secret, given, settings};
 use crate::registry::{CodecConfig, LookupConfig, SourceConfig};
 use ouzel_connect::sources::{Compression, FileSource};
-use ouzel_core::{Lenient, OneOrMany, Ordered, Report, Spanned, TextOr};
+use ouzel_core::{Lenient, OneOrMany, Ordered, Report, Span, Spanned, TextOr};
 use ouzel_detect::schema::FieldConfig;
 use ouzel_lake::BucketSettings;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-/// Files that others put into a folder or a bucket; each appears there whole, by being renamed or linked.
+/// Files that others put into a folder or a bucket; each appears there whole, by being renamed or linked. Or a Delta table that others write, which is followed by its versions.
 ///
 /// ```yaml
 /// sources:
@@ -19,6 +19,7 @@ use serde::Deserialize;
 ///     codec: { access_log: { format: combined } }
 ///     lookups:
 ///       - ranges: { of: ip, file: data/networks.csv, take: { name: text } }
+///   orders: { delta: "s3://warehouse/orders" }
 /// ```
 ///
 /// Without `codec` they are Parquet files with the columns that they have. With one their records are read as a pipeline reads them, and a job is given fields, lookups, `_malformed`,
@@ -28,7 +29,9 @@ use serde::Deserialize;
 #[serde(deny_unknown_fields)]
 pub struct FilesConfig {
     /// A pattern, relative to the project or `s3://BUCKET/..`: `*`, `?` and `[..]` within a name, `**` for any number of folders.
-    pub files: Spanned<String>,
+    pub files: Option<Spanned<String>>,
+    /// Instead of files: the folder of a Delta table, relative to the project or `s3://BUCKET/..`.
+    pub delta: Option<Spanned<String>>,
     /// The format of their records. Compression is found out from each file's first bytes.
     #[serde(default)]
     pub codec: Option<Lenient<Spanned<CodecConfig>>>,
@@ -66,43 +69,57 @@ pub struct RecordConfig {
 }
 
 impl FilesConfig {
-    /// Which files of which bucket, if they lie in one.
-    pub fn bucket(&self) -> Option<(BucketSettings, &str)> {
-        let there = self.files.strip_prefix("s3://")?;
-        let (bucket, pattern) = there.split_once('/').unwrap_or((there, ""));
-        Some((settings(bucket, &self.region, &self.endpoint, &self.access_key, &self.secret_key), pattern))
-    }
-
-    pub fn validate(&self, report: &mut Report) {
+    /// Where it lies: a pattern of files, or a table's folder. `None`, and a problem, if that is not said.
+    pub fn place(&self, name: Span, report: &mut Report) -> Option<&Spanned<String>> {
+        let place = match (&self.files, &self.delta) {
+            (Some(place), None) | (None, Some(place)) => place,
+            _ => {
+                report
+                    .error(name, "a source has either `files` or `delta`")
+                    .hint("for example `files: \"landing/**/*.parquet\"`, or `delta: \"../shop/lake/orders\"`");
+                return None;
+            }
+        };
         let of_bucket =
             self.region.is_some() || self.endpoint.is_some() || self.access_key.is_some() || self.secret_key.is_some();
-        match self.bucket() {
-            Some((settings, pattern)) if settings.bucket.is_empty() || pattern.is_empty() => {
+        match self.bucket(place) {
+            Some((settings, within)) if settings.bucket.is_empty() || within.is_empty() => {
                 report
-                    .error(self.files.span, format!("`{}` names no files of a bucket", self.files.value))
+                    .error(place.span, format!("`{}` names nothing in a bucket", place.value))
                     .hint("for example `s3://incoming/day=*/*.parquet`");
             }
             None if of_bucket => {
                 report
-                    .error(self.files.span, "`region`, `endpoint` and keys are of a bucket, and this is a folder")
-                    .hint("for files of a bucket: `s3://BUCKET/..`");
+                    .error(place.span, "`region`, `endpoint` and keys are of a bucket, and this is a folder")
+                    .hint("for what lies in a bucket: `s3://BUCKET/..`");
             }
             _ => {}
         }
         let reads = !self.select.0.is_empty() || self.condition.is_some() || self.event.is_some() || !self.lookups.is_empty();
-        if self.codec.is_none() && reads {
+        if self.delta.is_some() && (reads || self.codec.is_some()) {
             report
-                .error(self.files.span, "`select`, `where`, `event` and `lookups` are of records, which need a `codec`")
+                .error(place.span, "a table has columns already: `codec`, `select`, `where`, `event` and `lookups` are of files");
+        } else if self.codec.is_none() && reads {
+            report
+                .error(place.span, "`select`, `where`, `event` and `lookups` are of records, which need a `codec`")
                 .hint("for example `codec: json`; also `codec: parquet`");
         }
+        Some(place)
+    }
+
+    /// Which bucket, and what in it.
+    pub fn bucket<'p>(&self, place: &'p Spanned<String>) -> Option<(BucketSettings, &'p str)> {
+        let there = place.strip_prefix("s3://")?;
+        let (bucket, within) = there.split_once('/').unwrap_or((there, ""));
+        Some((settings(bucket, &self.region, &self.endpoint, &self.access_key, &self.secret_key), within))
     }
 
     /// What of a pipeline says how records are read.
-    pub fn reading(&self) -> PipelineConfig {
-        let source = FileSource { path: OneOrMany(vec![self.files.clone()]), compression: Compression::Auto };
+    pub fn reading(&self, files: &Spanned<String>) -> PipelineConfig {
+        let source = FileSource { path: OneOrMany(vec![files.clone()]), compression: Compression::Auto };
         PipelineConfig {
             name: None,
-            source: Lenient(Some(Spanned { value: SourceConfig::File(source), span: self.files.span })),
+            source: Lenient(Some(Spanned { value: SourceConfig::File(source), span: files.span })),
             codec: self.codec.clone(),
             select: self.select.clone(),
             condition: self.condition.clone(),

@@ -1,7 +1,7 @@
 //! A job's front matter.
 
 use ouzel_core::units::TimeSpan;
-use ouzel_core::{Lenient, OneOrMany, Report, Spanned};
+use ouzel_core::{Lenient, OneOrMany, Ordered, Report, Spanned};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -15,6 +15,7 @@ use serde::Deserialize;
 ///   - not_null: { columns: [customer], severity: warn, at_most: "0.1%" }
 ///   - sql: { name: denied_at_most_all, query: "select * from {{ this }} where denied > total" }
 /// owner: data@example.org
+/// columns: { denied: "Requests that a rule has denied." }
 /// ```
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -36,6 +37,8 @@ pub struct JobConfig {
     pub owner: Option<String>,
     pub tags: Vec<String>,
     pub description: Option<String>,
+    /// What columns are, in words. They are in the table's schema, where other engines show them.
+    pub columns: Ordered<Spanned<String>>,
 }
 
 /// What a run takes of its sources.

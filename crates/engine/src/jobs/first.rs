@@ -74,7 +74,7 @@ fn folder(lake: &Lake<'_>, job: &Job) -> Result<PathBuf> {
 pub fn files_of(lake: &Lake<'_>, queries: &Queries, planned: &Planned, incremental: bool) -> Result<(String, DeltaFiles)> {
     let source = planned.sources.iter().find(|source| !incremental || !source.changes.is_empty());
     let source = source.ok_or_else(|| Error::internal("a job that follows no table"))?;
-    let root = lake.lake.join(&source.table);
+    let root = lake.table(&source.table);
     if incremental {
         return Ok((source.table.clone(), queries.files(&root, source.to, source.changes.added.clone())?));
     }

@@ -209,7 +209,7 @@ impl Landing {
             known: &self.names,
             beside: &lake.lake.join(&job.target).beside()?,
             threads: lake.threads,
-            made: &lake.made,
+            progress: &lake.progress,
         })?;
         let found = &unpacked.found;
         for file in std::mem::take(&mut self.new) {
@@ -354,7 +354,7 @@ pub fn taken(lake: &Lake<'_>, job: &Job, source: &Files) -> Result<AllTaken> {
         known: &BTreeSet::new(),
         beside: &table.beside()?,
         threads: lake.threads,
-        made: &lake.made,
+        progress: &lake.progress,
     })?;
     match unpacked.found.refused.iter().next() {
         Some((file, why)) => changed(format!("`{file}`, which it has taken, cannot be read any more: {why}")),

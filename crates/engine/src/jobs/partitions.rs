@@ -25,10 +25,10 @@ pub fn touched(lake: &Lake<'_>, job: &Job, sql: &str, sources: &[Source]) -> Res
             let queries = lake.queries()?;
             for other in sources.iter().filter(|other| other.table != source.table) {
                 let version = other.from.filter(|_| as_it_was).unwrap_or(other.to);
-                queries.at_version(&other.table, &lake.lake.join(&other.table), version)?;
+                queries.at_version(&other.table, &lake.table(&other.table), version)?;
             }
             let files = source.changes.added.iter().chain(&source.changes.removed).cloned().collect();
-            queries.only_files(&source.table, &lake.lake.join(&source.table), source.to, files)?;
+            queries.only_files(&source.table, &lake.table(&source.table), source.to, files)?;
             partitions(&queries, job, sql, &mut found)?;
         }
     }

@@ -85,7 +85,7 @@ pub fn plan(lake: &Lake<'_>, job: &Job, full: bool) -> Result<Planned> {
     let last = audit::audit(lake.lake, &job.target, 1)?.into_iter().next();
     let mut sources = Vec::new();
     for table in &job.reads {
-        let Some(to) = history::latest(&lake.lake.join(table))? else {
+        let Some(to) = history::latest(&lake.table(table))? else {
             let why = format!("the table `{table}`, which it reads, is not there yet");
             return Ok(Planned { seen, ..Planned::new(job, Kind::Nothing, why, Vec::new()) });
         };
@@ -186,7 +186,7 @@ fn plan_tables(lake: &Lake<'_>, job: &Job, full: bool, last: Option<Entry>, mut 
         return made_anew("it says something else than when it last ran", sources);
     }
     for source in &mut sources {
-        let root = lake.lake.join(&source.table);
+        let root = lake.table(&source.table);
         let Some(from) = source.from else { return made_anew(&format!("the table `{}` is new to it", source.table), sources) };
         match history::changes(&root, Some(from), source.to) {
             Ok(changes) => {

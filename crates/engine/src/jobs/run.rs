@@ -1,5 +1,6 @@
 //! Running a job: what was planned is written beside the table, checked, and put in its place in one commit.
 
+use super::Progress;
 use super::checks::{self, Checked, NEW};
 use super::config::Write;
 use super::first;
@@ -10,14 +11,16 @@ use super::template::{Given, render, table_of_source};
 use super::{Job, Landing, aside, audit, pause};
 use crate::fault;
 use arrow_array::RecordBatch;
+use arrow_schema::{FieldRef, Schema};
 use ouzel_core::clock::Stopwatch;
 use ouzel_core::{Error, Kind as ErrorKind, Result};
 use ouzel_lake::jobs::target::Target;
+use ouzel_lake::tables::COMMENT;
 use ouzel_lake::{Location, Queries};
 use serde::Serialize;
 use serde_json::json;
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::Arc;
 
 /// A part of a job's memory: rows that are written and not yet on disk.
 const PART_OF_MEMORY: usize = 4;
@@ -25,20 +28,27 @@ const PART_OF_MEMORY: usize = 4;
 /// Where a project's tables lie, and how jobs run there.
 pub struct Lake<'a> {
     pub lake: &'a Location,
+    /// Tables that lie elsewhere, by the names that SQL has for them.
+    pub elsewhere: &'a BTreeMap<String, Location>,
     pub threads: usize,
     /// Bytes that a job keeps in memory, about.
     pub memory: usize,
-    /// Rows that the present run has made so far.
-    pub made: AtomicU64,
+    /// How far the present run is.
+    pub progress: Progress,
 }
 
 impl Lake<'_> {
+    /// Where a table lies.
+    pub fn table(&self, name: &str) -> Location {
+        self.elsewhere.get(name).cloned().unwrap_or_else(|| self.lake.join(name))
+    }
+
     /// Rows, counted while they pass.
     pub fn counted<'a>(
         &'a self,
         rows: impl Iterator<Item = Result<RecordBatch>> + 'a,
     ) -> impl Iterator<Item = Result<RecordBatch>> + 'a {
-        rows.inspect(|batch| _ = self.made.fetch_add(batch.as_ref().map_or(0, RecordBatch::num_rows) as u64, Relaxed))
+        rows.inspect(|batch| self.progress.has_made(batch.as_ref().map_or(0, RecordBatch::num_rows) as u64))
     }
 
     pub fn queries(&self) -> Result<Queries> {
@@ -92,6 +102,7 @@ fn perform(lake: &Lake<'_>, job: &Job, planned: Planned, watch: &Stopwatch) -> R
         blocked: false,
         seconds: 0.0,
     };
+    lake.progress.makes(outcome.planned.partitions.len() as u64);
     fault::point("job-planned");
     if let (Some(landing), Some(source)) = (&mut outcome.planned.landing, &job.source)
         && outcome.planned.kind != Kind::Nothing
@@ -124,7 +135,8 @@ fn make(lake: &Lake<'_>, job: &Job, outcome: &mut Outcome) -> Result<()> {
     // What is made anew is made of everything, whatever the SQL leaves out where it sees only what is new.
     let sql = rendered(job, &Given { this: &job.target, incremental: new_only, interval: interval(&planned.sources) })?;
     let in_file = |e: Error| e.context(job.file.clone());
-    let schema = queries.schema_of(&sql).map_err(in_file)?;
+    let made = queries.schema_of(&sql).map_err(in_file)?;
+    let schema = described(job, &made)?;
     let followed = followed(lake, job, planned, &queries, &sql)?;
     let root = lake.lake.join(&job.target);
     let target = Target::open(&root, &job.target, &schema, &job.partition_by(), planned.seen).map_err(in_file)?;
@@ -158,6 +170,27 @@ fn make(lake: &Lake<'_>, job: &Job, outcome: &mut Outcome) -> Result<()> {
         let _ = sums::keep(lake, job, outcome.planned.seen, version);
     }
     Ok(())
+}
+
+/// Columns, with what the job says that they are.
+fn described(job: &Job, schema: &Schema) -> Result<Schema> {
+    let said = &job.config.columns.0;
+    if let Some((name, _)) = said.iter().find(|(name, _)| schema.field_with_name(&name.value).is_err()) {
+        let known: Vec<String> = schema.fields().iter().map(|field| format!("`{}`", field.name())).collect();
+        let message = format!(
+            "{}: `columns` describes `{}`, which the SQL does not give: it gives {}",
+            job.file,
+            name.value,
+            known.join(", ")
+        );
+        return Err(Error::config(message));
+    }
+    let describe = |field: &FieldRef| -> FieldRef {
+        let said =
+            said.iter().find(|(name, _)| name.value == *field.name()).map(|(_, text)| (COMMENT.to_string(), text.value.clone()));
+        Arc::new(field.as_ref().clone().with_metadata(said.into_iter().collect()))
+    };
+    Ok(Schema::new(schema.fields().iter().map(describe).collect::<Vec<_>>()))
 }
 
 /// What the run takes in the order in which it came, if it does.
@@ -256,7 +289,7 @@ fn publish(lake: &Lake<'_>, job: &Job, target: &mut Target, queries: &Queries, m
 /// The tables at the versions of a plan.
 pub fn at_versions(lake: &Lake<'_>, sources: &[Source]) -> Result<Queries> {
     let queries = lake.queries()?;
-    sources.iter().try_for_each(|source| queries.at_version(&source.table, &lake.lake.join(&source.table), source.to))?;
+    sources.iter().try_for_each(|source| queries.at_version(&source.table, &lake.table(&source.table), source.to))?;
     Ok(queries)
 }
 
@@ -264,7 +297,7 @@ pub fn at_versions(lake: &Lake<'_>, sources: &[Source]) -> Result<Queries> {
 pub fn only_new(lake: &Lake<'_>, sources: &[Source]) -> Result<Queries> {
     let queries = at_versions(lake, sources)?;
     for source in sources.iter().filter(|source| !source.changes.is_empty()) {
-        queries.only_files(&source.table, &lake.lake.join(&source.table), source.to, source.changes.added.clone())?;
+        queries.only_files(&source.table, &lake.table(&source.table), source.to, source.changes.added.clone())?;
     }
     Ok(queries)
 }

@@ -141,7 +141,7 @@ fn remembered(
             let queries = lake.queries()?;
             for table in &job.reads {
                 let Some(version) = last.job["sources"][table].as_u64() else { return Ok(None) };
-                queries.at_version(table, &lake.lake.join(table), version)?;
+                queries.at_version(table, &lake.table(table), version)?;
             }
             for table in &job.reads {
                 if let Some(additive) = queries.additive(sql, table, &job.partition_by())? {
@@ -170,7 +170,7 @@ fn caught_up(
     for source in &mut sources {
         let version = |of: &str| last.job[of][&source.table].as_u64();
         let (Some(from), Some(to)) = (version("from"), version("sources")) else { return Ok(None) };
-        let Ok(changes) = history::changes(&lake.lake.join(&source.table), Some(from), to) else { return Ok(None) };
+        let Ok(changes) = history::changes(&lake.table(&source.table), Some(from), to) else { return Ok(None) };
         if !changes.removed.is_empty() || (!changes.is_empty() && table.is_some()) {
             return Ok(None);
         }

@@ -1,5 +1,6 @@
 //! Files of records, read as a pipeline reads them: into rows on this machine, over which a job's SQL is run. Of each file all that can be read is taken, or nothing.
 
+use super::Progress;
 use crate::journal::{Journal, SetAside};
 use crate::plan::Plan;
 use crate::runtime::{Batch, RecordReader};
@@ -16,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// How the records of a source's files are read.
@@ -90,8 +91,7 @@ pub struct Given<'a> {
     /// The folder of this machine for what is remembered of the table.
     pub beside: &'a Path,
     pub threads: usize,
-    /// Counts rows.
-    pub made: &'a AtomicU64,
+    pub progress: &'a Progress,
 }
 
 /// Rows of files, and what has become of the others.
@@ -152,6 +152,7 @@ pub fn unpack(given: &Given<'_>) -> Result<Unpacked> {
         found: Found::default(),
     };
     let units = units(given.files);
+    given.progress.reads(given.files.iter().map(|file| file.bytes).sum());
     let reader = RecordReader::new(&given.reading.plan, &given.reading.root)?;
     let mut from = 0;
     if given.known.is_empty() && given.reading.plan.codec.has_header() {
@@ -243,7 +244,6 @@ impl Unit<'_> {
             match self.file(file, place, reader)? {
                 Ok(found) => {
                     self.rows.keep()?;
-                    self.given.made.fetch_add(found.records.rows(), Relaxed);
                     self.found.add(found);
                 }
                 Err(why) => {
@@ -277,7 +277,11 @@ impl Unit<'_> {
         let aside = self.scratch.path(&format!("aside-{}-{place}", self.number));
         let mut taken =
             Taken { file, found: Found::default(), aside, journal: None, first: String::new(), fault: None, torn: None };
+        let mut read = 0;
         loop {
+            let now = log.progress().map_or(0, |(_, bytes)| bytes);
+            self.given.progress.has_read(now.saturating_sub(read));
+            read = now;
             let chunk = match log.next() {
                 Ok(Some(chunk)) => chunk,
                 Ok(None) => break,

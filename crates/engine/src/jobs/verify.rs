@@ -28,7 +28,7 @@ pub fn verify(lake: &Lake<'_>, job: &Job) -> Result<(u64, u64, u64)> {
         let version = last.job["sources"][table].as_u64();
         let version =
             version.ok_or_else(|| Error::config(format!("the last run of `{}` did not read `{table}`: run it", job.target)))?;
-        queries.at_version(table, &lake.lake.join(table), version)?;
+        queries.at_version(table, &lake.table(table), version)?;
     }
     let taken = job.source.as_ref().map(|source| landing::taken(lake, job, source)).transpose();
     let taken = taken.map_err(|e| e.context(job.file.clone()))?;
@@ -41,7 +41,7 @@ pub fn verify(lake: &Lake<'_>, job: &Job) -> Result<(u64, u64, u64)> {
         _ if !job.unique_key().is_empty() => {
             let table = job.reads.first().ok_or_else(|| Error::internal("a job that follows no table"))?;
             let version = last.job["sources"][table].as_u64().unwrap_or(0);
-            let files = first::in_order(&queries, &lake.lake.join(table), version)?;
+            let files = first::in_order(&queries, &lake.table(table), version)?;
             Some(Followed { table: table.clone(), files })
         }
         _ => None,

@@ -113,14 +113,14 @@ impl Plan {
     pub fn of_files(
         name: &str,
         definition: &str,
-        files: &FilesConfig,
+        (files, place): (&FilesConfig, &Spanned<String>),
         reader: &mut Reader<'_>,
         report: &mut Report,
     ) -> Option<Plan> {
         let problems_before = report.count(ouzel_core::Severity::Error);
-        let (config, record) = (files.reading(), files.record());
+        let (config, record) = (files.reading(place), files.record());
         let codec = codec(&config, report)?;
-        let span = files.event.as_ref().and_then(|event| event.0.as_ref()).map_or(files.files.span, |event| event.span);
+        let span = files.event.as_ref().and_then(|event| event.0.as_ref()).map_or(place.span, |event| event.span);
         let (schema, schema_hash) = schema((&record.schema, &record.fields), span, Some(&codec), reader, report)?;
         let mut c = Compiler::new(problems_before, report);
         let (select, conditions, condition, lookups) = c.reading(&schema, &config)?;

@@ -331,7 +331,7 @@ fn columns(snapshot: &EagerSnapshot, name: &str) -> ouzel_core::Result<(SchemaRe
     let (mut stored, mut partitions) = (Vec::new(), Vec::new());
     for field in schema.fields() {
         match names.contains(field.name()) {
-            true => partitions.push(field.clone()),
+            true => partitions.push(Arc::new(Field::new(field.name(), field.data_type().clone(), field.is_nullable()))),
             false => stored.push(Arc::new(Field::new(field.name(), viewed(field.data_type()), field.is_nullable()))),
         }
     }

@@ -7,6 +7,9 @@ use deltalake_core::kernel::PrimitiveType;
 use ouzel_core::{Encode, Encoded, Error, Result};
 use std::sync::Arc;
 
+/// What a column is, in words: in the metadata of a field, here and in a Delta table.
+pub const COMMENT: &str = "comment";
+
 /// The columns of a sink as its table has them.
 pub struct Columns {
     /// Arrow types that Parquet writes as the table's types. Everything may be null.
@@ -26,7 +29,11 @@ impl Columns {
         {
             return Err(Error::config(format!("column `{}` of type `{}` cannot be in a table", from.name(), from.data_type())));
         }
-        let delta = fields.iter().map(|f| Ok(delta::StructField::nullable(f.name(), delta_type(f.name(), f.data_type())?)));
+        let delta = fields.iter().zip(schema.fields()).map(|(stored, own)| {
+            let field = delta::StructField::nullable(stored.name(), delta_type(stored.name(), stored.data_type())?);
+            let comment = own.metadata().get(COMMENT).map(|text| (COMMENT, text.clone()));
+            Ok(field.add_metadata(comment))
+        });
         let delta = delta.collect::<Result<Vec<_>>>()?;
         for (i, field) in fields.iter().enumerate() {
             check_name(field.name())?;

@@ -1,6 +1,6 @@
 //! Whether a sink's columns fit a table that is already there.
 
-use super::columns::Columns;
+use super::columns::{COMMENT, Columns};
 use deltalake_core::kernel::{DataType, EagerSnapshot, Metadata, MetadataExt, StructType};
 use ouzel_core::{Error, Result};
 use serde_json::{Value, json};
@@ -14,10 +14,13 @@ pub fn grown(snapshot: &EagerSnapshot, ours: &Columns) -> Result<Option<Metadata
     }
     let schema = snapshot.schema();
     let mut fields: Vec<_> = schema.fields().cloned().collect();
-    let before = fields.len();
+    let mut changes = false;
     for field in &ours.delta {
-        match fields.iter().find(|old| old.name().to_lowercase() == field.name().to_lowercase()) {
-            None => fields.push(field.clone()),
+        match fields.iter_mut().find(|old| old.name().to_lowercase() == field.name().to_lowercase()) {
+            None => {
+                fields.push(field.clone());
+                changes = true;
+            }
             Some(old) if old.name() != field.name() => {
                 return Err(Error::config(format!("column `{}` is called `{}` in the table", field.name(), old.name())));
             }
@@ -29,7 +32,14 @@ pub fn grown(snapshot: &EagerSnapshot, ours: &Columns) -> Result<Option<Metadata
                     field.data_type()
                 )));
             }
-            Some(_) => {}
+            Some(old) => {
+                // What was said of a column stays where nothing is said.
+                let said = field.metadata().get(COMMENT);
+                if said.is_some() && old.metadata().get(COMMENT) != said {
+                    old.metadata.extend(said.map(|said| (COMMENT.to_string(), said.clone())));
+                    changes = true;
+                }
+            }
         }
     }
     let ours: Vec<&String> = ours.delta.iter().map(|field| field.name()).collect();
@@ -39,7 +49,7 @@ pub fn grown(snapshot: &EagerSnapshot, ours: &Columns) -> Result<Option<Metadata
             missing.name()
         )));
     }
-    if fields.len() == before {
+    if !changes {
         return Ok(None);
     }
     let schema = StructType::try_new(fields).map_err(|e| Error::config(e.to_string()))?;

@@ -13,5 +13,6 @@ mod fit;
 mod partitions;
 mod stats;
 
+pub use columns::COMMENT;
 pub use sink::{Commits, LakeSink, Writer};
 pub use table::Table;

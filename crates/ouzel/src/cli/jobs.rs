@@ -9,17 +9,18 @@ use super::{Exit, Format, junit};
 use anstyle::AnsiColor;
 use ouzel_core::Result;
 use ouzel_core::clock::Stopwatch;
-use ouzel_engine::Project;
-use ouzel_engine::jobs::{self, Job, Lake, RunKind};
+use ouzel_core::error::ResultExt;
+use ouzel_engine::jobs::{self, Job, Lake, Progress, RunKind};
+use ouzel_engine::{Place, Project};
 use serde_json::{Map, Value, json};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
-use text::{check_text, outcome_text, planned_text, why_paused};
+use text::{check_text, outcome_text, planned_text, progress_text, why_paused};
 
 #[derive(Debug, clap::Args)]
 pub struct PlanArgs {
@@ -99,8 +100,25 @@ pub struct ResumeArgs {
     reason: String,
 }
 
+#[derive(Debug, clap::Args)]
+pub struct RetryArgs {
+    /// Write what jobs give to a file that CI servers read.
+    #[arg(long, value_name = "FILE")]
+    junit: Option<PathBuf>,
+}
+
 fn threads() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+fn opened<'p>(project: &'p Project, place: &'p Place) -> Lake<'p> {
+    Lake {
+        lake: &place.lake,
+        elsewhere: &project.tables,
+        threads: threads(),
+        memory: project.job_memory,
+        progress: Progress::default(),
+    }
 }
 
 fn select<'p>(project: &'p Project, names: &[String]) -> std::result::Result<Vec<&'p Job>, Exit> {
@@ -124,7 +142,7 @@ fn each(root: &Path, names: &[String], format: Format, about: &dyn Fn(&Lake<'_>,
         Err(exit) => return exit,
     };
     let place = project.place();
-    let lake = Lake { lake: &place.lake, threads: threads(), memory: project.job_memory, made: AtomicU64::new(0) };
+    let lake = opened(&project, &place);
     let (mut all, mut exit) = (Map::new(), Exit::Ok);
     for job in jobs {
         match about(&lake, job) {
@@ -248,7 +266,10 @@ pub fn lineage(root: &Path, args: &LineageArgs, format: Format) -> Exit {
         let mut value = Map::new();
         for (name, origins) in columns {
             let origins: Vec<String> = origins.iter().map(|(table, column)| format!("{table}.{column}")).collect();
-            let _ = writeln!(text, "  {name:<width$}  {}", if origins.is_empty() { "-".into() } else { origins.join(", ") });
+            let said = job.config.columns.0.iter().find(|(column, _)| column.value == name);
+            let said = said.map_or(String::new(), |(_, text)| format!("  ({})", text.value));
+            let _ =
+                writeln!(text, "  {name:<width$}  {}{said}", if origins.is_empty() { "-".into() } else { origins.join(", ") });
             value.insert(name, json!(origins));
         }
         Ok((json!({ "columns": value }), text, Exit::Ok))
@@ -273,7 +294,9 @@ pub fn ls(root: &Path, args: &LsArgs, format: Format) -> Exit {
         let about = about.collect::<Vec<_>>().join("  ");
         let value = json!({
             "file": job.file, "reads": job.reads, "source": job.source.as_ref().map(|source| &source.name), "tags": job.config.tags,
-            "owner": job.config.owner, "description": job.config.description, "version": last.map(|last| last.version), "paused": paused,
+            "owner": job.config.owner, "description": job.config.description,
+            "columns": job.config.columns.0.iter().map(|(name, text)| (name.value.clone(), json!(text.value))).collect::<Map<_, _>>(),
+            "version": last.map(|last| last.version), "paused": paused,
         });
         Ok((value, format!("{:<24} {state:<14} from {reads:<30} {about}\n", job.target), Exit::Ok))
     })
@@ -312,7 +335,7 @@ pub fn resume(root: &Path, args: &ResumeArgs, format: Format) -> Exit {
 /// Runs jobs, each behind those whose tables it reads. What reads a table that a check has stopped, or whose job has failed, is held; the others go on.
 pub fn run(project: &Project, names: &[String], full: bool, format: Format, outcomes: &mut Map<String, Value>) -> Exit {
     let place = project.place();
-    let lake = Lake { lake: &place.lake, threads: threads(), memory: project.job_memory, made: AtomicU64::new(0) };
+    let lake = opened(project, &place);
     let mut held: BTreeMap<&str, &str> = BTreeMap::new();
     let mut exit = Exit::Ok;
     let selected = match select(project, names) {
@@ -329,7 +352,7 @@ pub fn run(project: &Project, names: &[String], full: bool, format: Format, outc
         }
         let done = jobs::paused(&lake, &job.target).and_then(|paused| match paused {
             Some(paused) => Ok(Err(why_paused(&paused))),
-            None => watched(&job.target, &lake.made, || jobs::run(&lake, job, full)).map(Ok),
+            None => watched(&job.target, &lake.progress, || jobs::run(&lake, job, full)).map(Ok),
         });
         match done {
             Err(e) => {
@@ -368,7 +391,69 @@ pub fn run(project: &Project, names: &[String], full: bool, format: Format, outc
             }
         }
     }
+    if let Err(e) = Undone::keep(project, outcomes, full) {
+        eprintln!("{}: `ouzel retry` will not know of this run: {e}", paint("warning", AnsiColor::Yellow, errors_have_colour()));
+    }
     exit
+}
+
+/// What the last run of jobs has left undone: those that failed, were stopped or held.
+struct Undone {
+    jobs: Vec<String>,
+    full_refresh: bool,
+}
+
+impl Undone {
+    /// In the project's folder.
+    const FILE: &str = ".ouzel/undone.json";
+
+    fn keep(project: &Project, outcomes: &Map<String, Value>, full_refresh: bool) -> Result<()> {
+        let failed = |outcome: &Value| {
+            ["error", "held", "paused"].iter().any(|key| outcome.get(key).is_some()) || outcome["blocked"] == true
+        };
+        // In the order in which they run.
+        let jobs = project.jobs.iter().map(|job| &job.target);
+        let jobs: Vec<&String> = jobs.filter(|target| outcomes.get(*target).is_some_and(failed)).collect();
+        let path = project.root.join(Undone::FILE);
+        let write = || {
+            path.parent().map_or(Ok(()), std::fs::create_dir_all)?;
+            std::fs::write(&path, json!({ "jobs": jobs, "full_refresh": full_refresh }).to_string())
+        };
+        write().doing(|| format!("writing `{}`", path.display()))
+    }
+
+    /// `None`: nothing has run.
+    fn read(project: &Project) -> Option<Undone> {
+        let told: Value = serde_json::from_slice(&std::fs::read(project.root.join(Undone::FILE)).ok()?).ok()?;
+        let jobs = told["jobs"].as_array()?.iter().filter_map(|target| target.as_str().map(String::from)).collect();
+        Some(Undone { jobs, full_refresh: told["full_refresh"] == true })
+    }
+}
+
+/// Runs again what the last run has left undone, as it was asked to.
+pub fn retry(root: &Path, args: &RetryArgs, format: Format) -> Exit {
+    let project = match load(root) {
+        Ok(project) => project,
+        Err(exit) => return exit,
+    };
+    let mut outcomes = Map::new();
+    let exit = match Undone::read(&project) {
+        Some(Undone { mut jobs, full_refresh }) => {
+            jobs.retain(|target| project.jobs.iter().any(|job| job.target == *target));
+            match jobs.is_empty() {
+                true => Exit::Ok,
+                false => run(&project, &jobs, full_refresh, format, &mut outcomes),
+            }
+        }
+        None => Exit::Ok,
+    };
+    match format {
+        Format::Json => say(&json!({ "jobs": outcomes }).to_string()),
+        Format::Text if outcomes.is_empty() => say("nothing to try again: the last run has left nothing undone"),
+        Format::Text => {}
+    }
+    let written = args.junit.as_ref().map_or(Ok(()), |path| junit::write(path, &outcomes));
+    written.map_or_else(|e| told(&e), |()| exit)
 }
 
 /// Tells who is to be told that a table is stopped. What does not arrive is tried again by the next run.
@@ -381,8 +466,8 @@ fn notify(project: &Project, lake: &Lake<'_>, job: &Job) {
 }
 
 /// Tells on a terminal, from two seconds on, how far a job is.
-fn watched<T>(name: &str, made: &AtomicU64, work: impl FnOnce() -> T) -> T {
-    made.store(0, Relaxed);
+fn watched<T>(name: &str, progress: &Progress, work: impl FnOnce() -> T) -> T {
+    progress.begin();
     if !std::io::stderr().is_terminal() {
         return work();
     }
@@ -392,11 +477,7 @@ fn watched<T>(name: &str, made: &AtomicU64, work: impl FnOnce() -> T) -> T {
             while !done.load(Relaxed) {
                 std::thread::park_timeout(Duration::from_millis(200));
                 if watch.seconds() > 2.0 {
-                    let rows = match made.load(Relaxed) {
-                        0 => String::new(),
-                        rows => format!("{} rows, ", count(rows)),
-                    };
-                    eprint!("\r\x1b[K{name}: {rows}{:.0} s", watch.seconds());
+                    eprint!("\r\x1b[K{name}: {}", progress_text(progress, watch.seconds()));
                 }
             }
             eprint!("\r\x1b[K");

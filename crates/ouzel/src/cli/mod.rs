@@ -59,6 +59,8 @@ enum Command {
     Run(run::Args),
     /// Run the past again as a new generation of outputs, from some event on; what is before it is run for its state only.
     Replay(run::ReplayArgs),
+    /// Run again those jobs that the last run has left undone: failed, stopped by a check, or held.
+    Retry(jobs::RetryArgs),
     /// What jobs would do: sources, versions, partitions; nothing is touched.
     Plan(jobs::PlanArgs),
     /// What jobs have done: each commit with the versions, partitions and checks that it is of.
@@ -119,6 +121,7 @@ pub fn main() -> ExitCode {
         Command::Validate(args) => validate::run(&cli.project, args, cli.format),
         Command::Run(args) => run::run(&cli.project, args, cli.format),
         Command::Replay(args) => run::replay(&cli.project, args, cli.format),
+        Command::Retry(args) => jobs::retry(&cli.project, args, cli.format),
         Command::Plan(args) => jobs::plan(&cli.project, args, cli.format),
         Command::Audit(args) => jobs::audit(&cli.project, args, cli.format),
         Command::Verify(args) => jobs::verify(&cli.project, args, cli.format),

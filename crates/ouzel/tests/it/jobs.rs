@@ -446,3 +446,120 @@ fn what_is_wrong_with_a_job_is_told() {
     let (code, _, err) = call(folder.path(), &["run", "dayly"], &[]);
     assert!(code == Some(2) && err.contains("dayly"), "{code:?} {err}");
 }
+
+/// A Delta table that others write is followed by its versions, as those of the lake are.
+#[test]
+fn tables_of_others_are_followed() {
+    let (shop, ours) = (project(), tempfile::tempdir().expect("a folder"));
+    let (shop, root) = (shop.path(), ours.path());
+    std::fs::rename(shop.join("jobs"), shop.join("no-jobs")).expect("renamed");
+    write(root, "ouzel.yaml", &format!("name: test\nsources: {{ shop: {{ delta: \"{}/lake/requests\" }} }}\n", shop.display()));
+    write(root, "jobs/daily.sql", &DAILY.replace("ref('requests')", "source('shop')"));
+    write(root, "jobs/raw.sql", "---\nwrite: append\n---\nselect t, customer from {{ source('shop') }} where country = 'DE'\n");
+    write(root, "jobs/totals.sql", TOTALS);
+    // Nobody has written yet.
+    let (code, told, err) = call(root, &["run"], &[]);
+    assert!(
+        code == Some(0) && told["jobs"]["daily"]["why"].as_str().is_some_and(|why| why.contains("not there yet")),
+        "{told} {err}"
+    );
+    for i in 0..4 {
+        write(shop, &format!("in-{i}.ndjson"), &rows(i + 1, 200, i..i + 2));
+        assert_eq!(call(shop, &["run"], &[]).0, Some(0));
+        let (code, told, err) = call(root, &["run"], &[]);
+        let kind = if i == 0 { "full" } else { "incremental" };
+        assert_eq!(
+            (code, &told["jobs"]["daily"]["kind"], &told["jobs"]["raw"]["kind"]),
+            (Some(0), &kind.into(), &kind.into()),
+            "{err}"
+        );
+        verified(root);
+    }
+    assert_eq!(call(root, &["run"], &[]).1["jobs"]["daily"]["kind"], "nothing");
+    let (_, told, _) = call(root, &["lineage", "daily"], &[]);
+    assert_eq!(told["jobs"]["daily"]["columns"]["bytes"], serde_json::json!(["source shop.bytes"]));
+    let (_, told, _) = call(root, &["check"], &[]);
+    assert_eq!(told["jobs"]["daily"]["checks"][1]["ok"], true, "{told}");
+    for (yaml, why) in [
+        ("{ files: a, delta: b }", "either `files` or `delta`"),
+        ("{}", "either `files` or `delta`"),
+        ("{ delta: b, codec: json }", "has columns already"),
+        ("{ delta: \"s3://b\" }", "names nothing in a bucket"),
+        ("{ delta: b, region: x }", "this is a folder"),
+    ] {
+        write(root, "ouzel.yaml", &format!("name: test\nsources: {{ shop: {yaml} }}\n"));
+        let (code, _, err) = call(root, &["plan"], &[]);
+        assert!(code == Some(3) && err.contains(why) && err.contains("ouzel.yaml:2"), "{yaml}: {err}");
+    }
+}
+
+/// What a run has left undone is run again, as it was asked to.
+#[test]
+fn what_failed_is_tried_again() {
+    let folder = project();
+    let root = folder.path();
+    let (code, told, err) = call(root, &["retry"], &[]);
+    assert_eq!((code, &told["jobs"]), (Some(0), &serde_json::json!({})), "{err}");
+    write(root, "in-00.ndjson", &rows(1, 200, 0..3));
+    assert_eq!(call(root, &["run"], &[]).0, Some(0));
+    write(root, "jobs/daily.sql", &DAILY.replace("max: 1000000", "max: 1"));
+    let (code, _, err) = call(root, &["run", "--full-refresh", "daily", "totals", "hourly"], &[]);
+    assert_eq!(code, Some(8), "{err}");
+    assert_eq!(call(root, &["retry"], &[]).0, Some(8), "it is paused");
+    assert_eq!(call(root, &["resume", "daily", "--reason", "set right"], &[]).0, Some(0));
+    write(root, "jobs/daily.sql", DAILY);
+    let (code, told, err) = call(root, &["retry"], &[]);
+    let names: Vec<&String> = told["jobs"].as_object().expect("told").keys().collect();
+    assert_eq!(
+        (code, names),
+        (Some(0), vec!["daily", "totals"].iter().map(|s| s.to_string()).collect::<Vec<_>>().iter().collect()),
+        "{err}"
+    );
+    assert_eq!((&told["jobs"]["daily"]["kind"], &told["jobs"]["totals"]["kind"]), (&"full".into(), &"full".into()));
+    let (_, out, _) = ouzel(&["retry", "-p", &root.display().to_string()], &[]);
+    assert!(out.contains("nothing undone"), "{out}");
+    verified(root);
+}
+
+/// What a job says of its columns is in the table's schema, also where it says so later.
+#[test]
+fn columns_say_what_they_are() {
+    let folder = project();
+    let root = folder.path();
+    write(root, "in-00.ndjson", &rows(1, 200, 0..3));
+    let say = |columns: &str| write(root, "jobs/daily.sql", &DAILY.replace("owner:", &format!("columns: {columns}\nowner:")));
+    let comments = || {
+        let mut found = Vec::new();
+        let log = root.join("lake/daily/_delta_log");
+        let mut files: Vec<_> = std::fs::read_dir(log).expect("there").flatten().map(|entry| entry.path()).collect();
+        files.sort();
+        for file in files.iter().filter(|file| file.extension().is_some_and(|end| end == "json")) {
+            for line in std::fs::read_to_string(file).expect("read").lines() {
+                let action: Value = serde_json::from_str(line).expect("JSON");
+                let Some(schema) = action["metaData"]["schemaString"].as_str() else { continue };
+                let schema: Value = serde_json::from_str(schema).expect("JSON");
+                let fields = schema["fields"].as_array().expect("fields");
+                found = fields
+                    .iter()
+                    .filter_map(|field| Some(format!("{}: {}", field["name"].as_str()?, field["metadata"]["comment"].as_str()?)))
+                    .collect();
+            }
+        }
+        found
+    };
+    say("{ total: \"Requests.\", day: \"Of the event's time, UTC.\" }");
+    assert_eq!(call(root, &["run"], &[]).0, Some(0));
+    assert_eq!(comments(), ["day: Of the event's time, UTC.", "total: Requests."]);
+    say("{ total: \"Requests, all of them.\", bytes: \"Sent.\" }");
+    write(root, "in-01.ndjson", &rows(2, 20, 0..1));
+    let (code, told, err) = call(root, &["run"], &[]);
+    assert_eq!((code, &told["jobs"]["daily"]["kind"]), (Some(0), &"incremental".into()), "words make no row anew: {err}");
+    assert_eq!(comments(), ["day: Of the event's time, UTC.", "total: Requests, all of them.", "bytes: Sent."]);
+    let (_, out, _) = ouzel(&["lineage", "daily", "-p", &root.display().to_string()], &[]);
+    assert!(out.contains("requests.bytes  (Sent.)"), "{out}");
+    verified(root);
+    say("{ totl: \"Requests.\" }");
+    write(root, "in-02.ndjson", &rows(3, 20, 0..1));
+    let (code, _, err) = call(root, &["run"], &[]);
+    assert!(code == Some(3) && err.contains("describes `totl`") && err.contains("`total`"), "{err}");
+}

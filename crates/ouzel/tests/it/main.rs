@@ -14,6 +14,7 @@ mod rebuild;
 mod records;
 mod resume;
 mod s3;
+mod spark;
 mod specs;
 mod streams;
 #[path = "../../../engine/tests/it/weed.rs"]

@@ -2,7 +2,7 @@
 
 use crate::cli::terminal::{bytes, count, paint, plural};
 use anstyle::AnsiColor;
-use ouzel_engine::jobs::{Checked, Landing, Outcome, Planned, Records, RunKind};
+use ouzel_engine::jobs::{Checked, Landing, Outcome, Planned, Progress, Records, RunKind};
 use serde_json::Value;
 use std::fmt::Write as _;
 
@@ -80,6 +80,18 @@ fn landing_text(landing: &Landing, colour: bool) -> String {
     out
 }
 
+/// How far a run is, `seconds` after it began.
+pub fn progress_text(progress: &Progress, seconds: f64) -> String {
+    let rows = Some(progress.rows()).filter(|rows| *rows > 0).map(|rows| format!("{} rows", count(rows)));
+    let partitions = Some(progress.partitions()).filter(|n| *n > 0).map(|n| format!("{} partition{}", count(n), plural(n)));
+    let read = progress.part_read().map(|part| {
+        let left = if part > 0.01 { format!(", about {:.0} s left", seconds / part - seconds) } else { String::new() };
+        format!("{:.0} % of its files read{left}", 100.0 * part)
+    });
+    let said: Vec<String> = read.into_iter().chain(rows).chain(partitions).chain([format!("{seconds:.0} s")]).collect();
+    said.join(", ")
+}
+
 fn records_text(records: &Records) -> String {
     let fates = [
         (records.filtered, "filtered"),
@@ -148,4 +160,22 @@ pub fn why_paused(paused: &Value) -> String {
     }
     let names = paused["checks"].as_array().into_iter().flatten().filter_map(|check| check["name"].as_str());
     format!("stopped by the check {}", names.map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn progress_tells_what_is_left() {
+        let progress = Progress::default();
+        assert_eq!(progress_text(&progress, 3.0), "3 s");
+        progress.reads(1000);
+        progress.has_read(250);
+        assert_eq!(progress_text(&progress, 3.0), "25 % of its files read, about 9 s left, 3 s");
+        progress.has_read(750);
+        progress.makes(2);
+        progress.has_made(12_345);
+        assert_eq!(progress_text(&progress, 5.0), "12,345 rows, 2 partitions, 5 s");
+    }
 }
