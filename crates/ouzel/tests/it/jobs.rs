@@ -509,12 +509,8 @@ fn what_failed_is_tried_again() {
     assert_eq!(call(root, &["resume", "daily", "--reason", "set right"], &[]).0, Some(0));
     write(root, "jobs/daily.sql", DAILY);
     let (code, told, err) = call(root, &["retry"], &[]);
-    let names: Vec<&String> = told["jobs"].as_object().expect("told").keys().collect();
-    assert_eq!(
-        (code, names),
-        (Some(0), vec!["daily", "totals"].iter().map(|s| s.to_string()).collect::<Vec<_>>().iter().collect()),
-        "{err}"
-    );
+    let names: Vec<&str> = told["jobs"].as_object().expect("told").keys().map(String::as_str).collect();
+    assert_eq!((code, names), (Some(0), vec!["daily", "totals"]), "{err}");
     assert_eq!((&told["jobs"]["daily"]["kind"], &told["jobs"]["totals"]["kind"]), (&"full".into(), &"full".into()));
     let (_, out, _) = ouzel(&["retry", "-p", &root.display().to_string()], &[]);
     assert!(out.contains("nothing undone"), "{out}");
