@@ -72,6 +72,8 @@ pub struct Job {
 pub struct Files {
     pub name: String,
     pub pattern: Pattern,
+    /// Where they lie, as commits tell it: to the project, if it is within.
+    pub base: String,
     /// How their records are read; Parquet files are taken as they are without it.
     pub reading: Option<Arc<Reading>>,
 }

@@ -6,7 +6,7 @@ use crate::config::{
 };
 use crate::graph;
 use crate::jobs::{Files, Job, Reading, Sources};
-use crate::plan::Plan;
+use crate::plan::{Plan, SinkPlan};
 use crate::registry::SinkConfig;
 use crate::runtime::Place;
 use ouzel_connect::log;
@@ -19,7 +19,7 @@ use ouzel_lake::jobs::landing::Pattern;
 use ouzel_lake::location::key_of_prefix;
 use ouzel_lake::query::MEMORY_BYTES_MAX;
 use ouzel_lake::{Bucket, BucketSettings, Location};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -124,12 +124,9 @@ pub fn load_with(root: &Path, env: &dyn Fn(&str) -> Option<String>, rewrite: &dy
     graph::check(&pipelines, &streams, &mut report);
     let Some(config) = config.filter(|_| !report.has_errors()) else { return (None, report) };
     let lake = lake(root, &config.stores.lake, &mut report);
-    let written = pipelines.iter().flat_map(|pipeline| &pipeline.plan.sinks).filter_map(|sink| match &sink.config {
-        SinkConfig::Lake(lake) => Some(lake.table.value.clone()),
-        _ => None,
-    });
+    let written = lake_tables(&pipelines);
     if let Some(lake) = &lake {
-        crate::jobs::check_reads(&jobs, &written.collect(), &sources, lake, &mut report);
+        crate::jobs::check_reads(&jobs, &written, &sources, lake, &mut report);
     }
     let Some(lake) = lake.filter(|_| !report.has_errors()) else { return (None, report) };
     let bytes = |memory: &Option<Spanned<ByteSize>>| memory.as_ref().map(|size| size.value.0);
@@ -154,6 +151,14 @@ pub fn load_with(root: &Path, env: &dyn Fn(&str) -> Option<String>, rewrite: &dy
         bucket,
     };
     (Some(project), report)
+}
+
+fn lake_tables(pipelines: &[Pipeline]) -> BTreeSet<String> {
+    let table = |sink: &SinkPlan| match &sink.config {
+        SinkConfig::Lake(lake) => Some(lake.table.value.clone()),
+        _ => None,
+    };
+    pipelines.iter().flat_map(|pipeline| &pipeline.plan.sinks).filter_map(table).collect()
 }
 
 /// Where the tables lie. `None`, and a problem, where that makes no sense.
@@ -205,9 +210,19 @@ fn sources(config: &ProjectConfig, file: Option<&Node>, reader: &mut Reader<'_>,
         });
         // What is wrong was told.
         let reading = reading.flatten();
-        sources.files.extend(pattern.map(|pattern| Files { name: name.value.clone(), pattern, reading }));
+        sources.files.extend(pattern.map(|pattern| {
+            let base = base(reader.root, &pattern);
+            Files { name: name.value.clone(), pattern, base, reading }
+        }));
     }
     sources
+}
+
+/// Where files lie, to the project if it is within: a project may be moved.
+fn base(root: &Path, pattern: &Pattern) -> String {
+    let Location::Folder(folder) = &pattern.folder else { return pattern.folder.to_string() };
+    let root = root.canonicalize().unwrap_or_else(|_| root.to_path_buf());
+    folder.strip_prefix(root).unwrap_or(folder).to_string_lossy().into_owned()
 }
 
 /// A hash of how a source's records are read, whatever files it is of.
@@ -250,6 +265,11 @@ impl Project {
             })
             .collect()
     }
+    /// Tables that its pipelines write.
+    pub fn lake_tables(&self) -> BTreeSet<String> {
+        lake_tables(&self.pipelines)
+    }
+
     /// Where its pipelines run.
     pub fn place(&self) -> Place {
         Place {

@@ -76,6 +76,9 @@ impl CsvCodec {
     pub(super) fn names(&self, header: &[u8]) -> Vec<String> {
         names(&self.dialect(), header)
     }
+    pub(super) fn is_cut_off(&self, data: &[u8]) -> bool {
+        self.dialect().is_open_at_end(data)
+    }
     fn dialect(&self) -> Dialect {
         let delimiter = self.delimiter.unwrap_or(Delimiter::COMMA).0;
         Dialect { delimiter, quote: self.quote.unwrap_or(Quote::DOUBLE).0, trim: self.trim }
@@ -94,6 +97,9 @@ impl TsvCodec {
     }
     pub(super) fn names(&self, header: &[u8]) -> Vec<String> {
         names(&self.dialect(), header)
+    }
+    pub(super) fn is_cut_off(&self, data: &[u8]) -> bool {
+        self.dialect().is_open_at_end(data)
     }
     fn dialect(&self) -> Dialect {
         Dialect { delimiter: b'\t', quote: self.quote.unwrap_or(Quote::NONE).0, trim: self.trim }

@@ -87,6 +87,10 @@ impl JsonCodec {
         }
     }
 
+    pub(super) fn is_cut_off(&self, last: &Chunk) -> bool {
+        self.documents().is_some_and(|documents| !documents.is_closed(last))
+    }
+
     pub(super) fn framing(&self) -> Box<dyn Framing> {
         match self.documents() {
             Some(documents) => Box::new(documents),

@@ -29,7 +29,7 @@ pub use pattern::PatternCodec;
 pub use rows::{AvroCodec, ParquetCodec};
 pub use syslog::SyslogCodec;
 
-use ouzel_core::{Decode, FieldType, Framing, Packing, Report, Result, Span, Wanted};
+use ouzel_core::{Chunk, Decode, FieldType, Framing, Packing, Report, Result, Span, Wanted};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use std::collections::BTreeSet;
@@ -96,6 +96,17 @@ impl CodecConfig {
             CodecConfig::Csv(codec) => codec.columns.is_none(),
             CodecConfig::Tsv(codec) => codec.columns.is_none(),
             _ => false,
+        }
+    }
+
+    /// Whether a file that ends with this chunk ends in the middle of something that was opened: an array, an object, a quoted cell. A last line that is no record is for its decoder to tell.
+    pub fn is_cut_off(&self, last: &Chunk) -> bool {
+        match self {
+            CodecConfig::Json(codec) => codec.is_cut_off(last),
+            CodecConfig::Csv(codec) => codec.is_cut_off(&last.data),
+            CodecConfig::Tsv(codec) => codec.is_cut_off(&last.data),
+            CodecConfig::AccessLog(_) | CodecConfig::Syslog(_) | CodecConfig::Pattern(_) | CodecConfig::Mail(_) => false,
+            CodecConfig::Parquet(_) | CodecConfig::Avro(_) => false,
         }
     }
 

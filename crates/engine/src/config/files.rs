@@ -23,7 +23,7 @@ use serde::Deserialize;
 /// ```
 ///
 /// Without `codec` they are Parquet files with the columns that they have. With one their records are read as a pipeline reads them, and a job is given fields, lookups, `_malformed`,
-/// `_implausible`, `_reasons` and `_raw`, with `_file` and `_row`, the record's number in it from 1. What the names of folders say, `site=shop`, is a column of text, unless the records have
+/// `_implausible`, `_reasons` and `_raw`, with `_file`, to the project if it lies there, and `_row`, the record's number in it from 1. What the names of folders say, `site=shop`, is a column of text, unless the records have
 /// one of that name.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]

@@ -1,11 +1,12 @@
 //! Records that a job has set aside: kept beside its table, in files that its commits name.
 
 use crate::journal;
+use ouzel_core::clock::{Clock, WallClock};
 use ouzel_core::error::ResultExt;
 use ouzel_core::{Error, Result};
 use ouzel_lake::Location;
 use ouzel_lake::jobs::landing::Ledger;
-use ouzel_lake::location::{BESIDE, unique};
+use ouzel_lake::location::{BESIDE, LEFT_FOR, sync_folder, unique};
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -34,10 +35,23 @@ pub fn store(table: &Location, folders: &[PathBuf]) -> Result<Vec<String>> {
             File::open(&part).and_then(|mut part| io::copy(&mut part, &mut file)).doing(doing)?;
         }
         file.sync_all().doing(doing)?;
+        sync_folder(&folder)?;
         beside.send(&name)?;
         stored.push(name);
     }
     Ok(stored)
+}
+
+/// Removes files of what was set aside that no commit tells of any more, or that a killed run has left: those that were begun a day ago or earlier.
+pub fn sweep(table: &Location, named: &[String]) -> Result<()> {
+    let beside = table.join(BESIDE);
+    let old = |name: &String| {
+        let begun = name.strip_prefix(ASIDE).and_then(|rest| i64::from_str_radix(rest.split('-').next()?, 16).ok());
+        begun.is_some_and(|begun| WallClock.now_us() - begun > LEFT_FOR.as_micros() as i64)
+    };
+    let left = beside.files(None)?.into_iter().filter(|name| old(name) && !named.contains(name));
+    left.for_each(|name| beside.remove(&name));
+    Ok(())
 }
 
 /// Takes such files away again: no commit has told of them.
@@ -54,10 +68,9 @@ pub fn folder(lake: &Location, target: &str) -> Result<PathBuf> {
         return Ok(folder);
     }
     fs::create_dir_all(&folder).doing(|| format!("making the folder `{}`", folder.display()))?;
-    let copy = folder.join(".part");
+    let (copy, part) = (folder.join(format!(".{}", unique())), folder.join(format!(".{}", unique())));
     for path in journal::files(&folder) {
         let kind = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let part = folder.join(".whole");
         let doing = || format!("writing `{}`", part.display());
         let mut whole = File::create(&part).doing(doing)?;
         for name in named.iter().filter(|name| name.ends_with(&kind)) {

@@ -96,6 +96,7 @@ pub fn check_now(lake: &Lake<'_>, job: &Job) -> Result<Vec<Checked>> {
     let told = audit::audit(lake.lake, &job.target, COMPARED + 1)?;
     let Some(last) = told.first() else { return Err(Error::config(format!("`{}` has not run yet", job.target))) };
     let queries = lake.queries()?;
+    lake.give_elsewhere(job, &queries)?;
     let root = lake.lake.join(&job.target);
     queries.give(NEW, queries.version(&root, last.version)?);
     let rows = queries.all(&format!("select count(*) from {}", quoted(NEW)))?;
@@ -179,15 +180,12 @@ fn look(job: &Job, check: &CheckConfig, rows: u64, run: &Run<'_>) -> Result<(Str
         CheckConfig::RowCount(c) => ("row_count".into(), Look::at_run(odd_count(c, run.made, &run.before), rows)),
         CheckConfig::Malformed(_) => {
             let aside = run.records.map_or(0, |records| records.quarantined + records.dead_lettered);
-            let told = run.records.map(|records| records.malformed);
-            let look = marked(run, "malformed", told, rows)?;
+            let look = marked(run, "malformed", |records| records.malformed, rows)?;
             let reasons = run.reasons.iter().map(|reason| json!({ "set_aside": reason }));
             let kept = look.kept.into_iter().chain(reasons.filter(|_| aside > 0)).collect();
             ("malformed".into(), Look { of: look.of + aside, failing: look.failing + aside, kept, ..look })
         }
-        CheckConfig::Implausible(_) => {
-            ("implausible".into(), marked(run, "implausible", run.records.map(|records| records.implausible), rows)?)
-        }
+        CheckConfig::Implausible(_) => ("implausible".into(), marked(run, "implausible", |records| records.implausible, rows)?),
         CheckConfig::Sql(c) => {
             let given = Given { this: &job.target, incremental: false, interval: None };
             let rendered = render(&c.query.value, &given)
@@ -198,13 +196,14 @@ fn look(job: &Job, check: &CheckConfig, rows: u64, run: &Run<'_>) -> Result<(Str
 }
 
 /// Looks for rows that name something in a column of what reading them has told; where the run gives none, at how many of the run's records did.
-fn marked(run: &Run<'_>, what: &str, told: Option<u64>, rows: u64) -> Result<Look> {
+fn marked(run: &Run<'_>, what: &str, told: fn(&Records) -> u64, rows: u64) -> Result<Look> {
     let column = format!("_{what}");
-    let new = quoted(NEW);
     if run.columns.contains(&column) {
-        return Ok(Look::for_rows(format!("select * from {new} where cardinality({}) > 0", quoted(&column)), rows));
+        let sql = format!("select * from {} where cardinality({}) > 0", quoted(NEW), quoted(&column));
+        return Ok(Look::for_rows(sql, rows));
     }
     let missing =
         || Error::config(format!("the check `{what}` looks at the column `{column}`, which the job does not give: select it"));
-    Ok(Look { sql: None, of: rows, failing: told.ok_or_else(missing)?, kept: Vec::new() })
+    let records = run.records.as_ref().ok_or_else(missing)?;
+    Ok(Look { sql: None, of: records.rows(), failing: told(records), kept: Vec::new() })
 }

@@ -1,7 +1,8 @@
 //! What of a source of files is new: files that are not whole, or have other columns, are set aside with the reason, and the others go on.
 
+use super::aside;
 use super::template::table_of_source;
-use super::unpack::{self, Records, Unpacked};
+use super::unpack::{self, Records, Refused, Unpacked};
 use super::{Files, Job, Lake};
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use ouzel_core::{Error, Kind as ErrorKind, Result};
@@ -50,6 +51,25 @@ pub struct Landing {
     /// Columns that the names of folders say.
     #[serde(skip)]
     folders: Vec<String>,
+    /// The file that has decided on them, if one of these has.
+    #[serde(skip)]
+    decided_by: Option<String>,
+    /// Whether all files are taken.
+    #[serde(skip)]
+    anew: bool,
+    /// Where they lie, as commits tell it, and what is before their names in what the table knows.
+    #[serde(skip)]
+    base: String,
+    #[serde(skip)]
+    prefix: String,
+    /// What was taken before.
+    #[serde(skip)]
+    taken_before: BTreeSet<String>,
+    /// How records are read, as a verdict on a file knows it.
+    #[serde(skip)]
+    definition: Option<String>,
+    #[serde(skip)]
+    header: BTreeSet<String>,
     /// Rows of records.
     #[serde(skip)]
     unpacked: Option<Arc<Unpacked>>,
@@ -71,13 +91,29 @@ pub struct Aside {
     pub why: String,
     bytes: u64,
     modified: i64,
+    /// How its records were to be read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    definition: Option<String>,
+    /// What is wrong may pass: it is looked at again by the next run.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    passing: bool,
 }
 
 impl Landing {
-    /// Looks at the files of a job's source. `anew`: takes those that were taken as well.
+    /// Looks at the files of a job's source. `anew`: takes those that were taken as well. [`ErrorKind::Changed`]: they are others than those that were taken.
     pub fn look(job: &Job, source: &Files, table: &Location, anew: bool) -> Result<Landing> {
+        Landing::look_without(job, source, table, anew, &BTreeMap::new())
+    }
+
+    fn look_without(
+        job: &Job,
+        source: &Files,
+        table: &Location,
+        anew: bool,
+        refused: &BTreeMap<String, Refused>,
+    ) -> Result<Landing> {
         let files = source.pattern.list().map_err(|e| e.context(format!("{}: source `{}`", job.file, source.name)))?;
-        let ledger = match Ledger::read(table) {
+        let mut ledger = match Ledger::read(table) {
             // What it has taken is not known any more; where all is taken anew it need not be.
             Err(e) if e.kind == ErrorKind::Changed && anew => Ledger::default(),
             read => read?,
@@ -85,6 +121,18 @@ impl Landing {
         let has_table = ledger.is_of_a_table();
         let known = table.join(BESIDE).read(ASIDE)?.and_then(|bytes| serde_json::from_slice(&bytes).ok());
         let known: BTreeMap<String, Aside> = known.unwrap_or_default();
+        let seen = ledger.seen_from(&source.base);
+        let is_other = |file: &Arrived| {
+            let taken = ledger.files.get(&file.path);
+            taken.is_some_and(|taken| (taken.bytes, taken.modified) != (file.bytes, file.modified))
+        };
+        if let Some(file) = files.iter().find(|file| seen.is_other && !anew && is_other(file)) {
+            let message = format!(
+                "{}: the source `{}` lies in `{}` now, and its `{}` is not the file of this name that was taken from elsewhere: put it back, or begin anew with `--full-refresh`",
+                job.file, source.name, source.base, file.path
+            );
+            return Err(Error::new(ErrorKind::Changed, message));
+        }
         let ledger = if anew { ledger.anew() } else { ledger };
         let mut landing = Landing {
             source: source.name.clone(),
@@ -100,7 +148,14 @@ impl Landing {
             new: Vec::new(),
             columns: Arc::new(Schema::empty()),
             folders: ledger.folders,
+            decided_by: None,
+            anew,
+            base: source.base.clone(),
+            prefix: seen.prefix,
+            taken_before: ledger.files.keys().cloned().collect(),
+            definition: source.reading.as_ref().map(|reading| reading.plan.version.clone()),
             unpacked: None,
+            header: ledger.header,
             names: ledger.names,
             filled: ledger.filled,
             has_table,
@@ -112,27 +167,36 @@ impl Landing {
             (Some(_), false) => Some(texts(&landing.folders)),
             (None, false) => Some(read_columns(&ledger.columns)?),
         };
-        landing.gone = ledger.files.keys().filter(|path| files.binary_search_by(|file| file.path.cmp(path)).is_err()).count();
+        let listed: BTreeSet<String> = files.iter().map(|file| landing.known_as(&file.path)).collect();
+        landing.gone = ledger.files.keys().filter(|name| !listed.contains(*name)).count();
         for file in files {
-            if let Some(taken) = ledger.files.get(&file.path).filter(|_| !anew) {
+            if let Some(taken) = ledger.files.get(&landing.known_as(&file.path)).filter(|_| !anew) {
                 if (taken.bytes, taken.modified) != (file.bytes, file.modified) {
                     landing.changed.push(file.path);
                 }
                 continue;
             }
-            let is_as_it_was = |aside: &&Aside| (aside.bytes, aside.modified) == (file.bytes, file.modified);
+            let is_as_it_was = |aside: &&Aside| {
+                (aside.bytes, aside.modified) == (file.bytes, file.modified) && aside.definition == landing.definition
+            };
+            if let Some(why) = refused.get(&file.path) {
+                landing.aside_for(file, why.clone());
+                continue;
+            }
             let judged = match known.get(&file.path).filter(is_as_it_was).filter(|_| !anew) {
                 Some(aside) => Err(aside.why.clone()),
+                // An empty file has no rows that say anything.
+                None if file.bytes == 0 && source.reading.is_some() => Ok(()),
                 None => match its_columns(source, &file) {
                     // Nothing is known of a file whose store does not answer.
                     Err(e) if e.kind != ErrorKind::Data => return Err(e),
                     Err(e) => Err(e.to_string()),
-                    Ok((its, folders)) => landing.judge(&mut columns, its, folders),
+                    Ok((its, folders)) => landing.judge(&mut columns, its, folders, &file),
                 },
             };
             match judged {
                 Ok(()) => landing.new.push(file),
-                Err(why) => landing.aside_for(file, why),
+                Err(why) => landing.aside_for(file, why.into()),
             }
         }
         landing.columns = match &source.reading {
@@ -144,9 +208,15 @@ impl Landing {
     }
 
     /// Why a file with these columns is not taken; `folders`: those of them that the names of its folders say. The first one tells which there are.
-    fn judge(&mut self, columns: &mut Option<SchemaRef>, its: SchemaRef, folders: Vec<String>) -> Result<(), String> {
+    fn judge(
+        &mut self,
+        columns: &mut Option<SchemaRef>,
+        its: SchemaRef,
+        folders: Vec<String>,
+        file: &Arrived,
+    ) -> Result<(), String> {
         let Some(columns) = columns else {
-            (*columns, self.folders) = (Some(its), folders);
+            (*columns, self.folders, self.decided_by) = (Some(its), folders, Some(file.path.clone()));
             return Ok(());
         };
         for field in columns.fields() {
@@ -159,6 +229,13 @@ impl Landing {
                         field.name()
                     ));
                 }
+                Ok(_) if self.folders.contains(field.name()) != folders.contains(field.name()) => {
+                    let (its, theirs) = match folders.contains(field.name()) {
+                        true => ("in the name of its folder", "in the files before it within them"),
+                        false => ("within it", "in those before it in the names of their folders"),
+                    };
+                    return Err(format!("its column `{}` is {its}, {theirs}", field.name()));
+                }
                 Ok(_) => {}
             }
         }
@@ -170,8 +247,19 @@ impl Landing {
         Ok(())
     }
 
-    fn aside_for(&mut self, file: Arrived, why: String) {
-        self.aside.insert(file.path, Aside { why, bytes: file.bytes, modified: file.modified });
+    /// The name of a file in what the table knows.
+    fn known_as(&self, path: &str) -> String {
+        format!("{}{path}", self.prefix)
+    }
+
+    /// Files that were taken before, and cannot be taken again.
+    pub fn lost(&self) -> Vec<&String> {
+        self.aside.keys().filter(|path| self.taken_before.contains(&self.known_as(path))).collect()
+    }
+
+    fn aside_for(&mut self, file: Arrived, Refused { why, passing }: Refused) {
+        let definition = self.definition.clone();
+        self.aside.insert(file.path, Aside { why, bytes: file.bytes, modified: file.modified, definition, passing });
     }
 
     fn count(&mut self) {
@@ -188,7 +276,7 @@ impl Landing {
                 Some(Err(e)) if e.kind != ErrorKind::Data => return Err(e),
                 Some(Err(e)) => {
                     found += 1;
-                    self.aside_for(file, e.to_string());
+                    self.aside_for(file, e.to_string().into());
                 }
                 _ => self.new.push(file),
             }
@@ -200,17 +288,29 @@ impl Landing {
     /// Reads the records of the new files, and sets those files aside of which they cannot be read.
     pub fn unpack(&mut self, lake: &Lake<'_>, job: &Job, source: &Files) -> Result<()> {
         let Some(reading) = &source.reading else { return Ok(()) };
-        let unpacked = unpack::unpack(&unpack::Given {
-            reading,
-            target: &job.target,
-            from: &self.folder,
-            files: &self.new,
-            folders: &self.folders,
-            known: &self.names,
-            beside: &lake.lake.join(&job.target).beside()?,
-            threads: lake.threads,
-            progress: &lake.progress,
-        })?;
+        let table = lake.lake.join(&job.target);
+        let mut refused = BTreeMap::new();
+        let unpacked = loop {
+            let unpacked = unpack::unpack(&unpack::Given {
+                reading,
+                target: &job.target,
+                from: &self.folder,
+                base: &self.base,
+                files: &self.new,
+                folders: &self.folders,
+                known: &self.header,
+                beside: &table.beside()?,
+                threads: lake.threads,
+                progress: &lake.progress,
+            })?;
+            let by_refused = self.decided_by.as_ref().is_some_and(|file| unpacked.found.refused.contains_key(file));
+            if !by_refused {
+                break unpacked;
+            }
+            // What is not taken decides on nothing.
+            refused.extend(unpacked.found.refused.clone());
+            *self = Landing::look_without(job, source, &table, self.anew, &refused)?;
+        };
         let found = &unpacked.found;
         for file in std::mem::take(&mut self.new) {
             match found.refused.get(&file.path) {
@@ -225,6 +325,7 @@ impl Landing {
         if found.records.rows() > 0 {
             self.vanished = self.filled.difference(&found.filled).filter(|name| !name.starts_with('_')).cloned().collect();
         }
+        self.header = if self.header.is_empty() { found.header.clone() } else { BTreeSet::new() };
         self.names = found.names.difference(&self.names).cloned().collect();
         self.filled = found.filled.difference(&self.filled).cloned().collect();
         self.records = Some(found.records);
@@ -249,6 +350,7 @@ impl Landing {
     /// What a commit tells of the files. `aside`: the files with what was set aside.
     pub fn tell(&self, about: &mut Value, aside: &[String]) {
         about["files"] = json!(self.new);
+        about["base"] = json!(self.base);
         about["columns"] = json!(self.columns());
         let mut tell = |key: &str, value: Value, is_said: bool| {
             if is_said {
@@ -256,6 +358,7 @@ impl Landing {
             }
         };
         tell("folders", json!(self.folders), !self.folders.is_empty());
+        tell("header", json!(self.header), self.unpacked.is_some() && !self.header.is_empty());
         tell("names", json!(self.names), self.unpacked.is_some() && !self.names.is_empty());
         tell("filled", json!(self.filled), self.unpacked.is_some() && !self.filled.is_empty());
         tell("records", json!(self.records), self.records.is_some());
@@ -273,12 +376,17 @@ impl Landing {
             return Ok(());
         }
         if !self.new.is_empty() {
-            Ledger::read(table)?.keep(table)?;
+            let ledger = Ledger::read(table)?;
+            ledger.keep(table)?;
+            if self.records.is_some() {
+                aside::sweep(table, &ledger.aside)?;
+            }
         }
-        if self.aside == self.aside_before {
+        let kept: BTreeMap<&String, &Aside> = self.aside.iter().filter(|(_, aside)| !aside.passing).collect();
+        if kept.iter().map(|(file, aside)| (*file, *aside)).eq(&self.aside_before) {
             return Ok(());
         }
-        let bytes = serde_json::to_vec(&self.aside).map_err(|e| Error::internal(e.to_string()))?;
+        let bytes = serde_json::to_vec(&kept).map_err(|e| Error::internal(e.to_string()))?;
         table.join(BESIDE).put(ASIDE, &bytes)
     }
 }
@@ -325,9 +433,10 @@ impl AllTaken {
 pub fn taken(lake: &Lake<'_>, job: &Job, source: &Files) -> Result<AllTaken> {
     let table = lake.lake.join(&job.target);
     let files = source.pattern.list()?;
-    let ledger = Ledger::read(&table)?;
+    let mut ledger = Ledger::read(&table)?;
+    let seen = ledger.seen_from(&source.base);
     let as_taken = |file: &Arrived| {
-        let taken = ledger.files.get(&file.path)?;
+        let taken = ledger.files.get(&format!("{}{}", seen.prefix, file.path))?;
         ((taken.bytes, taken.modified) == (file.bytes, file.modified)).then_some(taken.version)
     };
     let mut there: Vec<(u64, Arrived)> = files.into_iter().filter_map(|file| Some((as_taken(&file)?, file))).collect();
@@ -349,15 +458,16 @@ pub fn taken(lake: &Lake<'_>, job: &Job, source: &Files) -> Result<AllTaken> {
         reading,
         target: &job.target,
         from: &source.pattern.folder,
+        base: &source.base,
         files: &files,
         folders: &ledger.folders,
-        known: &BTreeSet::new(),
+        known: &ledger.header,
         beside: &table.beside()?,
         threads: lake.threads,
         progress: &lake.progress,
     })?;
     match unpacked.found.refused.iter().next() {
-        Some((file, why)) => changed(format!("`{file}`, which it has taken, cannot be read any more: {why}")),
+        Some((file, refused)) => changed(format!("`{file}`, which it has taken, cannot be read any more: {}", refused.why)),
         None => Ok(AllTaken { files: unpacked.table(&name), _unpacked: Some(unpacked) }),
     }
 }

@@ -4,8 +4,7 @@ use super::landing::Landing;
 use super::run::rendered;
 use super::template::{Given, table_of_source};
 use super::{Job, Lake};
-use ouzel_core::{Error, Result};
-use ouzel_lake::jobs::history;
+use ouzel_core::Result;
 use ouzel_lake::query::Origin;
 use std::collections::BTreeSet;
 
@@ -17,11 +16,7 @@ pub fn lineage(lake: &Lake<'_>, job: &Job) -> Result<Vec<(String, BTreeSet<Origi
         let landing = Landing::look(job, source, &lake.lake.join(&job.target), false)?;
         queries.give(&table_of_source(&source.name), landing.table().empty());
     }
-    for table in job.reads.iter().filter(|table| lake.elsewhere.contains_key(*table)) {
-        let root = lake.table(table);
-        let there = history::latest(&root)?.ok_or_else(|| Error::config(format!("there is no table at `{root}`")))?;
-        queries.at_version(table, &root, there)?;
-    }
+    lake.give_elsewhere(job, &queries)?;
     let sql = rendered(job, &Given { this: &job.target, incremental: false, interval: None })?;
     queries.lineage(&sql).map_err(|e| e.context(job.file.clone()))
 }

@@ -42,6 +42,9 @@ pub struct Source {
     pub committed: Option<(i64, i64)>,
     #[serde(skip)]
     pub changes: Changes,
+    /// Of the table, whatever its name.
+    #[serde(skip)]
+    pub id: String,
 }
 
 /// What a run would do, with nothing touched.
@@ -67,7 +70,8 @@ pub struct Planned {
 impl Source {
     fn new(table: &str, from: Option<u64>, to: u64) -> Source {
         let table = table.to_string();
-        Source { table, from, to, files_added: 0, files_removed: 0, bytes: 0, committed: None, changes: Changes::default() }
+        let changes = Changes::default();
+        Source { table, from, to, files_added: 0, files_removed: 0, bytes: 0, committed: None, changes, id: String::new() }
     }
 }
 
@@ -89,8 +93,13 @@ pub fn plan(lake: &Lake<'_>, job: &Job, full: bool) -> Result<Planned> {
             let why = format!("the table `{table}`, which it reads, is not there yet");
             return Ok(Planned { seen, ..Planned::new(job, Kind::Nothing, why, Vec::new()) });
         };
-        let from = last.as_ref().and_then(|last| last.job["sources"][table].as_u64());
-        sources.push(Source::new(table, from, to));
+        let mut from = last.as_ref().and_then(|last| last.job["sources"][table].as_u64());
+        let id = history::id(&lake.table(table))?;
+        let is_another = last.as_ref().and_then(|last| last.job["ids"][table].as_str()).is_some_and(|before| before != id);
+        if is_another || from > Some(to) {
+            from = None;
+        }
+        sources.push(Source { id, ..Source::new(table, from, to) });
     }
     let planned = match &job.source {
         Some(source) => plan_landing(lake, job, source, full, last, sources)?,
@@ -116,15 +125,10 @@ fn plan_landing(
     let (kind, why) = match (&last, full) {
         (None, _) => (Kind::Full, "it has not run yet".to_string()),
         (_, true) => (Kind::Full, "a full refresh was asked for".to_string()),
-        _ if changed && landing.gone > 0 && job.config.load == Load::Incremental => {
-            let message = format!(
-                "{}: it says something else than when it last ran, and {} of the files that it took are gone: made anew, the table would lose their rows. \
-                 Set it back, or let them go with `--full-refresh`",
-                job.file, landing.gone
-            );
-            return Err(Error::new(ErrorKind::Changed, message));
+        _ if changed => {
+            not_lost(job, &landing)?;
+            (Kind::Full, "it says something else than when it last ran".to_string())
         }
-        _ if changed => (Kind::Full, "it says something else than when it last ran".to_string()),
         _ if everything(&landing) => {
             landing = look(true)?;
             (Kind::Full, "it loads everything".to_string())
@@ -139,6 +143,23 @@ fn plan_landing(
     };
     let (kind, why) = nothing.map_or((kind, why), |why| (Kind::Nothing, why.to_string()));
     Ok(Planned { landing: Some(landing), ..Planned::new(job, kind, why, sources) })
+}
+
+/// A table that is made anew because its definition has changed keeps its rows. [`ErrorKind::Changed`]: it would lose some.
+pub fn not_lost(job: &Job, landing: &Landing) -> Result<()> {
+    let (lost, gone) = (landing.lost(), landing.gone);
+    if job.config.load == Load::Full || (gone == 0 && lost.is_empty()) {
+        return Ok(());
+    }
+    let gone = if gone > 0 { format!("{gone} of the files that it took are gone") } else { String::new() };
+    let lost = lost.first().map(|first| format!("{} of them cannot be taken again, as `{first}`", lost.len()));
+    let what = [gone].into_iter().filter(|text| !text.is_empty()).chain(lost).collect::<Vec<_>>().join(", ");
+    let message = format!(
+        "{}: it says something else than when it last ran, and {what}: made anew, the table would lose their rows. \
+         Set it back, or let them go with `--full-refresh`",
+        job.file
+    );
+    Err(Error::new(ErrorKind::Changed, message))
 }
 
 /// What making partitions of a range anew would do: those whose first column lies from one value to another, both included, at the versions that the last run
@@ -166,7 +187,7 @@ pub fn plan_again(lake: &Lake<'_>, job: &Job, from: &str, to: &str) -> Result<Pl
         let version = last.job["sources"][table].as_u64();
         let version =
             version.ok_or_else(|| Error::config(format!("the last run of `{}` did not read `{table}`: run it", job.target)))?;
-        sources.push(Source::new(table, Some(version), version));
+        sources.push(Source { id: history::id(&lake.table(table))?, ..Source::new(table, Some(version), version) });
     }
     let sql = rendered(job, &Given { this: &job.target, incremental: false, interval: None })?;
     let touched = within(&at_versions(lake, &sources)?, job, &sql, from, to)?;
@@ -187,7 +208,13 @@ fn plan_tables(lake: &Lake<'_>, job: &Job, full: bool, last: Option<Entry>, mut 
     }
     for source in &mut sources {
         let root = lake.table(&source.table);
-        let Some(from) = source.from else { return made_anew(&format!("the table `{}` is new to it", source.table), sources) };
+        let Some(from) = source.from else {
+            let why = match last.job["sources"][&source.table].is_u64() {
+                true => format!("the table `{}` is another than when it last ran", source.table),
+                false => format!("the table `{}` is new to it", source.table),
+            };
+            return made_anew(&why, sources);
+        };
         match history::changes(&root, Some(from), source.to) {
             Ok(changes) => {
                 (source.files_added, source.files_removed, source.bytes) =
@@ -222,7 +249,13 @@ fn plan_tables(lake: &Lake<'_>, job: &Job, full: bool, last: Option<Entry>, mut 
     if let Some(why) = queries.obstacle(&sql, &partition_by).map_err(|e| e.context(job.file.clone()))? {
         return made_anew(&format!("changed rows do not tell which partitions they touch: {why}"), sources);
     }
-    let touched = touched(lake, job, &sql, &sources)?;
+    let touched = match touched(lake, job, &sql, &sources) {
+        // Files that came and went since the last run may have been removed. If one of now is damaged, making all anew tells it.
+        Err(e) if e.kind == ErrorKind::Changed => {
+            return made_anew(&format!("changed rows do not tell which partitions they touch: {e}"), sources);
+        }
+        touched => touched?,
+    };
     let partitions = touched.iter().map(|partition| shown(job, partition)).collect();
     let planned = Planned::new(job, Kind::Incremental, "partitions that changed rows touch", sources);
     Ok(Planned { partitions, touched, ..planned })

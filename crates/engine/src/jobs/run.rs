@@ -4,7 +4,7 @@ use super::Progress;
 use super::checks::{self, Checked, NEW};
 use super::config::Write;
 use super::first;
-use super::plan::{Kind, Planned, Source, interval, plan, plan_again, span};
+use super::plan::{Kind, Planned, Source, interval, not_lost, plan, plan_again, span};
 use super::rows::{self, Followed, Made, Making};
 use super::sums;
 use super::template::{Given, render, table_of_source};
@@ -14,6 +14,7 @@ use arrow_array::RecordBatch;
 use arrow_schema::{FieldRef, Schema};
 use ouzel_core::clock::Stopwatch;
 use ouzel_core::{Error, Kind as ErrorKind, Result};
+use ouzel_lake::jobs::history;
 use ouzel_lake::jobs::target::Target;
 use ouzel_lake::tables::COMMENT;
 use ouzel_lake::{Location, Queries};
@@ -41,6 +42,16 @@ impl Lake<'_> {
     /// Where a table lies.
     pub fn table(&self, name: &str) -> Location {
         self.elsewhere.get(name).cloned().unwrap_or_else(|| self.lake.join(name))
+    }
+
+    /// Gives the tables that lie elsewhere, of those that a job reads, as they are now. [`ErrorKind::Config`]: one is not there.
+    pub fn give_elsewhere(&self, job: &Job, queries: &Queries) -> Result<()> {
+        for table in job.reads.iter().filter(|table| self.elsewhere.contains_key(*table)) {
+            let root = self.table(table);
+            let now = history::latest(&root)?.ok_or_else(|| Error::config(format!("there is no table at `{root}`")))?;
+            queries.at_version(table, &root, now)?;
+        }
+        Ok(())
     }
 
     /// Rows, counted while they pass.
@@ -80,16 +91,17 @@ pub struct Outcome {
 /// Plans, and does it.
 pub fn run(lake: &Lake<'_>, job: &Job, full: bool) -> Result<Outcome> {
     let watch = Stopwatch::start();
-    perform(lake, job, plan(lake, job, full)?, &watch)
+    perform(lake, job, plan(lake, job, full)?, full, &watch)
 }
 
 /// Makes the partitions of a range anew, see [`plan_again`].
 pub fn run_again(lake: &Lake<'_>, job: &Job, from: &str, to: &str) -> Result<Outcome> {
     let watch = Stopwatch::start();
-    perform(lake, job, plan_again(lake, job, from, to)?, &watch)
+    perform(lake, job, plan_again(lake, job, from, to)?, false, &watch)
 }
 
-fn perform(lake: &Lake<'_>, job: &Job, planned: Planned, watch: &Stopwatch) -> Result<Outcome> {
+/// `asked`: for a full refresh.
+fn perform(lake: &Lake<'_>, job: &Job, planned: Planned, asked: bool, watch: &Stopwatch) -> Result<Outcome> {
     let mut outcome = Outcome {
         planned,
         rows: 0,
@@ -108,6 +120,9 @@ fn perform(lake: &Lake<'_>, job: &Job, planned: Planned, watch: &Stopwatch) -> R
         && outcome.planned.kind != Kind::Nothing
     {
         landing.unpack(lake, job, source).map_err(|e| e.context(job.file.clone()))?;
+        if outcome.planned.kind == Kind::Full && !asked {
+            not_lost(job, landing)?;
+        }
         if landing.files == 0 {
             (outcome.planned.kind, outcome.planned.why) = (Kind::Nothing, "none of the new files can be taken".into());
         }
@@ -262,10 +277,20 @@ fn publish(lake: &Lake<'_>, job: &Job, target: &mut Target, queries: &Queries, m
         "name": job.target, "kind": outcome.planned.kind, "definition": job.version, "sources": sources, "from": before,
         "committed": span(&outcome.planned.sources), "partitions": outcome.planned.partitions, "rows": outcome.rows, "checks": checks,
     });
+    let ids: BTreeMap<&str, &str> = outcome.planned.sources.iter().map(|s| (s.table.as_str(), s.id.as_str())).collect();
+    if !ids.is_empty() {
+        about["ids"] = json!(ids);
+    }
     let root = lake.lake.join(&job.target);
     let mut aside = Vec::new();
     if let Some(landing) = &outcome.planned.landing {
-        aside = aside::store(&root, landing.found().map_or(&[], |found| &found.asides))?;
+        aside = match aside::store(&root, landing.found().map_or(&[], |found| &found.asides)) {
+            Ok(aside) => aside,
+            Err(e) => {
+                written.discard();
+                return Err(e);
+            }
+        };
         landing.tell(&mut about, &aside);
     }
     if outcome.added {

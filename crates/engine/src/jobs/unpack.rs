@@ -3,12 +3,13 @@
 use super::Progress;
 use crate::journal::{Journal, SetAside};
 use crate::plan::Plan;
-use crate::runtime::{Batch, RecordReader};
+use crate::registry::CodecConfig;
+use crate::runtime::{Aside, Batch, RecordReader};
 use arrow_array::cast::AsArray;
 use arrow_array::{Array, ArrayRef, Int64Array, RecordBatch, StringViewArray};
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use ouzel_connect::sources::{FileReader, is_damage};
-use ouzel_core::{Error, Result, Source};
+use ouzel_core::{Chunk, Error, Result, Source};
 use ouzel_lake::Location;
 use ouzel_lake::jobs::landing::{Arrived, folders_of};
 use ouzel_lake::jobs::scratch::{Rows, Scratch};
@@ -33,7 +34,7 @@ impl std::fmt::Debug for Reading {
     }
 }
 
-/// The file that a row is of, to the source's folder; and its place there, from 1.
+/// The file that a row is of, to the project if it is within, and its place there, from 1.
 pub const FILE: &str = "_file";
 pub const ROW: &str = "_row";
 
@@ -41,6 +42,10 @@ pub const ROW: &str = "_row";
 const UNIT_BYTES: u64 = 4 << 20;
 /// Of a file, what is held in memory until it is known whether it can be read; rows of a larger one go to a file of their own.
 const HELD_BYTES_MAX: usize = 32 << 20;
+/// What a value takes in memory, beside its text.
+const VALUE_BYTES: usize = 20;
+/// What a file that is being written may keep in memory.
+const WRITING_BYTES_MAX: usize = 64 << 20;
 /// Rows of a file on this machine, about: what is read at once later.
 const ROWS_MAX: u64 = 1 << 18;
 /// What may be set aside of one file.
@@ -83,10 +88,12 @@ pub struct Given<'a> {
     pub reading: &'a Reading,
     pub target: &'a str,
     pub from: &'a Location,
+    /// What is before the names of files, for people.
+    pub base: &'a str,
     pub files: &'a [Arrived],
     /// What the names of folders say.
     pub folders: &'a [String],
-    /// Values that headers must name, since those of files before did.
+    /// What the header of the first file that was taken names; none if there was none.
     pub known: &'a BTreeSet<String>,
     /// The folder of this machine for what is remembered of the table.
     pub beside: &'a Path,
@@ -108,9 +115,11 @@ pub struct Unpacked {
 pub struct Found {
     pub records: Records,
     /// Files that cannot be taken, and why.
-    pub refused: BTreeMap<String, String>,
+    pub refused: BTreeMap<String, Refused>,
     /// What values are called.
     pub names: BTreeSet<String>,
+    /// What the header of the first file names, where files have one.
+    pub header: BTreeSet<String>,
     /// Columns that have values.
     pub filled: BTreeSet<String>,
     /// Folders with what was set aside, in the order of the files.
@@ -126,6 +135,9 @@ impl Found {
     fn add(&mut self, other: Found) {
         self.records.add(other.records);
         self.refused.extend(other.refused);
+        if self.header.is_empty() {
+            self.header = other.header;
+        }
         self.names.extend(other.names);
         self.filled.extend(other.filled);
         self.asides.extend(other.asides);
@@ -157,7 +169,7 @@ pub fn unpack(given: &Given<'_>) -> Result<Unpacked> {
     let mut from = 0;
     if given.known.is_empty() && given.reading.plan.codec.has_header() {
         // The first file tells what the others are to have.
-        while from < units.len() && unpacked.found.names.is_empty() {
+        while from < units.len() && unpacked.found.header.is_empty() {
             unpacked.some(given, &units, from..from + 1, &reader)?;
             from += 1;
         }
@@ -171,7 +183,7 @@ impl Unpacked {
     fn some(&mut self, given: &Given<'_>, units: &[&[Arrived]], which: Range<usize>, reader: &RecordReader<'_>) -> Result<()> {
         let (next, failed) = (AtomicUsize::new(which.start), AtomicBool::new(false));
         let done: Mutex<BTreeMap<usize, Result<Ended>>> = Mutex::default();
-        let known = if given.known.is_empty() { &self.found.names } else { given.known };
+        let known = if given.known.is_empty() { &self.found.header.clone() } else { given.known };
         let work = |mut reader: RecordReader<'_>| {
             while !failed.load(Relaxed) {
                 let number = next.fetch_add(1, Relaxed);
@@ -236,7 +248,22 @@ struct Unit<'a> {
 /// What a unit's files gave: rows on this machine, and what was found.
 type Ended = (Vec<Arrived>, Found);
 /// Why a file is not taken.
-type Refused = String;
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refused {
+    pub why: String,
+    /// It may pass: the file is looked at again, changed or not.
+    pub passing: bool,
+}
+
+impl From<String> for Refused {
+    fn from(why: String) -> Refused {
+        Refused { why, passing: false }
+    }
+}
+
+fn passing(what: &str, e: &Error) -> Refused {
+    Refused { why: format!("{what}: {e}"), passing: true }
+}
 
 impl Unit<'_> {
     fn read(mut self, files: &[Arrived], reader: &mut RecordReader<'_>) -> Result<Ended> {
@@ -264,19 +291,22 @@ impl Unit<'_> {
                 let copy = self.scratch.path(&format!("{}.raw", self.number));
                 match bucket.fetch(&file.path, &copy)? {
                     true => Fetched::Copy(copy),
-                    false => return Ok(Err("it is gone".into())),
+                    false => return Ok(Err(Refused { why: "it is gone".into(), passing: true })),
                 }
             }
         };
+        let base = self.given.base;
+        let name = if base.is_empty() { file.path.clone() } else { format!("{base}/{}", file.path) };
         let codec = plan.codec.clone();
-        let opened = FileReader::of_file(fetched.path(), &file.path, Box::new(move || codec.framing()));
+        let opened = FileReader::of_file(fetched.path(), &name, Box::new(move || codec.framing()));
         let mut log = match opened {
             Ok(log) => log,
-            Err(e) => return Ok(Err(format!("it cannot be opened: {e}"))),
+            Err(e) => return Ok(Err(passing("it cannot be opened", &e))),
         };
         let aside = self.scratch.path(&format!("aside-{}-{place}", self.number));
         let mut taken =
-            Taken { file, found: Found::default(), aside, journal: None, first: String::new(), fault: None, torn: None };
+            Taken { file, name, found: Found::default(), aside, journal: None, first: String::new(), fault: None, last: None };
+        let known = if self.known.is_empty() { &self.found.header } else { self.known };
         let mut read = 0;
         loop {
             let now = log.progress().map_or(0, |(_, bytes)| bytes);
@@ -285,15 +315,19 @@ impl Unit<'_> {
             let chunk = match log.next() {
                 Ok(Some(chunk)) => chunk,
                 Ok(None) => break,
-                Err(e) => return Ok(Err(format!("it cannot be read: {e}"))),
+                Err(e) => return Ok(Err(passing("it cannot be read", &e))),
             };
             let batch = reader.read(chunk)?;
-            let known = if self.known.is_empty() { &self.found.names } else { self.known };
             if let Some(why) = taken.look(self.given, known, batch, &mut self.rows)? {
                 return Ok(Err(why));
             }
         }
-        taken.ended(log.is_cut_short())
+        if taken.last.is_none()
+            && let Some(why) = taken.begin(plan, plan.codec.names(log.header(), std::iter::empty()), known)
+        {
+            return Ok(Err(why));
+        }
+        taken.ended(&plan.codec, log.is_cut_short())
     }
 }
 
@@ -323,6 +357,8 @@ impl Drop for Fetched {
 /// What has been taken of a file so far.
 struct Taken<'f> {
     file: &'f Arrived,
+    /// For people.
+    name: String,
     found: Found,
     /// Folder for what is set aside.
     aside: PathBuf,
@@ -331,11 +367,23 @@ struct Taken<'f> {
     first: String,
     /// Why the last stretch that is no records is none.
     fault: Option<String>,
-    /// Why it seems to end in the middle of a record.
-    torn: Option<String>,
+    /// Its last chunk, and why the last record in it is none.
+    last: Option<(Chunk, Option<String>)>,
 }
 
 impl Taken<'_> {
+    /// Takes in what its values are called. Why the file is not taken, if that shows.
+    fn begin(&mut self, plan: &Plan, names: BTreeSet<String>, known: &BTreeSet<String>) -> Option<Refused> {
+        self.found.names = names;
+        if plan.codec.has_header() {
+            if let Some(why) = wrong_header(plan, &self.found.names, known) {
+                return Some(why.into());
+            }
+            self.found.header = self.found.names.clone();
+        }
+        None
+    }
+
     /// Takes a batch in. Why the file is not taken, if that shows.
     fn look(
         &mut self,
@@ -347,24 +395,24 @@ impl Taken<'_> {
         let plan = &given.reading.plan;
         if self.found.records.received == 0 {
             let records = (0..batch.rows.min(NAMED_BY)).map(|row| batch.bytes(row));
-            self.found.names = plan.codec.names(batch.chunk.origin.header.as_deref(), records);
-            if plan.codec.has_header()
-                && let Some(why) = wrong_header(plan, &self.found.names, known)
-            {
+            let names = plan.codec.names(batch.chunk.origin.header.as_deref(), records);
+            if let Some(why) = self.begin(plan, names, known) {
                 return Ok(Some(why));
             }
         }
-        self.torn = torn(&batch);
+        self.last = Some((batch.chunk.clone(), broken_at_end(&batch)));
         self.fault = batch.chunk.fault.clone().or(self.fault.take());
         batch.first_offset = self.found.records.received;
         let (received, filtered) = (batch.counts.received, batch.counts.filtered);
         let aside = batch.set_aside.len() as u64;
         let (malformed, implausible) = (held(&batch, plan.standard.malformed), held(&batch, plan.standard.implausible));
-        let id = |offset: u64| format!("{}.{}.{}", given.target, self.file.path, offset + 1);
+        // What comes in the place of a file is another.
+        let id = |offset: u64| format!("{}.{}@{:x}.{}", given.target, self.name, self.file.modified, offset + 1);
         let mut quarantined = 0;
+        let is_packed = plan.codec.framing().packing().is_some();
         for (_, event) in batch.asides(id) {
-            if is_damage(&event.raw) {
-                return Ok(Some(event.reason));
+            if is_packed && is_damage(&event.raw) {
+                return Ok(Some(event.reason.into()));
             }
             quarantined += u64::from(event.fate == crate::journal::Fate::Quarantined);
             if let Some(why) = self.set_aside(&event)? {
@@ -374,7 +422,8 @@ impl Taken<'_> {
         let dead_lettered = aside - quarantined;
         self.found.records.add(Records { received, filtered, quarantined, dead_lettered, malformed, implausible });
         if batch.rows > 0 {
-            rows.hold(self.rows_of(given, &batch, &rows.schema)?, batch.chunk.data.len())?;
+            let bytes = batch.chunk.data.len() + batch.rows * rows.schema.fields().len() * VALUE_BYTES;
+            rows.hold(self.rows_of(given, &batch, &rows.schema)?, bytes)?;
         }
         Ok(None)
     }
@@ -394,7 +443,7 @@ impl Taken<'_> {
         for folder in given.folders {
             columns.push(constant(said.iter().find(|(name, _)| name == folder).and_then(|(_, value)| value.as_deref())));
         }
-        columns.push(constant(Some(&self.file.path)));
+        columns.push(constant(Some(&self.name)));
         let row = |ordinal: &u32| (batch.first_offset + u64::from(*ordinal)) as i64 + 1;
         columns.push(Arc::new(Int64Array::from_iter_values(batch.ordinals.iter().map(row))));
         RecordBatch::try_new(schema.clone(), columns).map_err(|e| Error::internal("rows of a file").caused_by(e))
@@ -412,25 +461,29 @@ impl Taken<'_> {
             none => none.insert(Journal::open(&self.aside, Default::default(), false)?),
         };
         if journal.bytes() > ASIDE_BYTES_MAX {
-            return Ok(Some(format!(
-                "more of its records than can be kept are unreadable; the first: {}",
-                self.found.reasons[0]
-            )));
+            let why = format!("more of its records than can be kept cannot be used; the first, {}", self.first);
+            return Ok(Some(why.into()));
         }
         journal.write(event).map(|()| None)
     }
 
     /// What there is, if the file is taken.
-    fn ended(mut self, cut_short: bool) -> Result<Result<Found, Refused>> {
+    fn ended(mut self, codec: &CodecConfig, cut_short: bool) -> Result<Result<Found, Refused>> {
         let Records { received, dead_lettered, .. } = self.found.records;
         if cut_short {
-            return Ok(Err(format!("it is not whole: {}", self.fault.unwrap_or_default())));
+            return Ok(Err(format!("it is not whole: {}", self.fault.unwrap_or_default()).into()));
         }
-        if let Some(why) = self.torn {
-            return Ok(Err(format!("it ends in the middle of a record: {why}")));
+        if let Some((last, broken)) = self.last {
+            if codec.is_cut_off(&last) {
+                let why = broken.unwrap_or("what is opened in it is not closed".into());
+                return Ok(Err(format!("it is not whole: {why}").into()));
+            }
+            if let (Some(why), true) = (broken, last.data.last() != Some(&b'\n')) {
+                return Ok(Err(format!("it ends in the middle of a record: {why}").into()));
+            }
         }
         if received > 0 && dead_lettered == received {
-            return Ok(Err(format!("none of its {received} records can be read; the first, {}", self.first)));
+            return Ok(Err(format!("none of its {received} records can be read; the first, {}", self.first).into()));
         }
         if let Some(mut journal) = self.journal {
             journal.prepare()?;
@@ -446,8 +499,8 @@ fn held(batch: &Batch, column: usize) -> u64 {
     lists.map_or(0, |lists| (0..lists.len()).filter(|row| lists.value_length(*row) > 0).count() as u64)
 }
 
-/// The file's header names not what is read of it.
-fn wrong_header(plan: &Plan, names: &BTreeSet<String>, known: &BTreeSet<String>) -> Option<Refused> {
+/// Why a file's header does not do. `known`: the names of the first file that was taken.
+fn wrong_header(plan: &Plan, names: &BTreeSet<String>, known: &BTreeSet<String>) -> Option<String> {
     let wanted = wanted(plan);
     if names.is_empty() {
         return None;
@@ -470,14 +523,11 @@ pub fn wanted(plan: &Plan) -> BTreeSet<String> {
     plan.wanted.iter().filter_map(first).collect()
 }
 
-/// Why the last record of a chunk cannot be read, if it is not ended and cannot.
-fn torn(batch: &Batch) -> Option<String> {
-    let data = batch.chunk.data.as_slice();
-    let end = data.trim_ascii_end().len() as u32;
-    if batch.chunk.fault.is_some() || data.last() == Some(&b'\n') {
-        return None;
-    }
-    batch.set_aside.iter().find(|aside| aside.range.1 >= end).map(|aside| aside.reason.clone())
+/// Why the last record of a chunk is none, if it is none.
+fn broken_at_end(batch: &Batch) -> Option<String> {
+    let end = batch.chunk.data.trim_ascii_end().len() as u32;
+    let is_last = |aside: &&Aside| aside.is_broken && aside.range.1 >= end;
+    batch.set_aside.iter().find(is_last).filter(|_| batch.chunk.fault.is_none()).map(|aside| aside.reason.clone())
 }
 
 /// Rows of a unit's files on this machine, of which those of the last file may be forgotten.
@@ -502,7 +552,7 @@ impl<'s> Growing<'s> {
         Growing { scratch, schema, unit, number: 0, done: Vec::new(), open: None, held: Vec::new(), held_bytes: 0, own: None }
     }
 
-    /// `bytes`: of the chunk that they are of.
+    /// `bytes`: what they take in memory, about.
     fn hold(&mut self, batch: RecordBatch, bytes: usize) -> Result<()> {
         if self.own.is_some() {
             return self.write(&batch);
@@ -555,7 +605,7 @@ impl<'s> Growing<'s> {
             }
         };
         rows.write(batch)?;
-        if rows.rows >= ROWS_MAX { self.end() } else { Ok(()) }
+        if rows.rows >= ROWS_MAX || rows.memory() > WRITING_BYTES_MAX { self.end() } else { Ok(()) }
     }
 
     fn end(&mut self) -> Result<()> {

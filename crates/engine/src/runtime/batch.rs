@@ -37,6 +37,8 @@ pub struct Aside {
     pub ordinal: u32,
     pub range: (u32, u32),
     pub reason: String,
+    /// It is no record of its format.
+    pub is_broken: bool,
 }
 
 /// Fates of a batch's records.
@@ -61,7 +63,7 @@ impl Batch {
         let mut stretches = broken.into_iter().peekable();
         for row in 0..=rows as u32 {
             while let Some(b) = stretches.next_if(|b| b.before <= row || row as usize == rows) {
-                set_aside.push(Aside { fate: Fate::DeadLettered, ordinal, range: b.range, reason: b.reason });
+                set_aside.push(Aside { fate: Fate::DeadLettered, ordinal, range: b.range, reason: b.reason, is_broken: true });
                 ordinal += 1;
             }
             if (row as usize) < rows {
@@ -91,7 +93,7 @@ impl Batch {
     pub fn fault(chunk: Chunk, reason: String, columns: usize) -> Batch {
         let mut batch = Batch::new(chunk, &mut Decoded::default(), columns);
         let range = (0, batch.chunk.data.len() as u32);
-        batch.set_aside.push(Aside { fate: Fate::DeadLettered, ordinal: 0, range, reason });
+        batch.set_aside.push(Aside { fate: Fate::DeadLettered, ordinal: 0, range, reason, is_broken: true });
         batch.counts.received = 1;
         batch
     }
@@ -99,7 +101,7 @@ impl Batch {
     /// Takes a row out; `keep` afterwards says so.
     pub fn put_aside(&mut self, keep: &mut Keep, row: usize, fate: Fate, reason: String) {
         if keep.drop(row) {
-            self.set_aside.push(Aside { fate, ordinal: self.ordinals[row], range: self.raw[row], reason });
+            self.set_aside.push(Aside { fate, ordinal: self.ordinals[row], range: self.raw[row], reason, is_broken: false });
         }
     }
 

@@ -2,6 +2,7 @@
 
 use crate::location::{LOG, Location};
 use deltalake_core::kernel::Action;
+use ouzel_core::error::ResultExt;
 use ouzel_core::{Error, Kind, Result};
 use serde_json::Value;
 use std::collections::{BTreeMap, HashMap};
@@ -122,6 +123,19 @@ pub fn told(root: &Location, most: usize) -> Result<Vec<(u64, i64, Value)>> {
     }
     found.truncate(most);
     Ok(found)
+}
+
+/// What tells a table from every other, also from one that is put in its place. Empty where there is none.
+pub fn id(root: &Location) -> Result<String> {
+    // It is told where the table was made, and again in each checkpoint; the library finds it there.
+    if let Some(Ok(first)) = lines(root, &[0])?.pop()
+        && let Some(id) = first.iter().find_map(|action| action["metaData"]["id"].as_str())
+    {
+        return Ok(id.to_string());
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().doing(|| "starting a runtime".into())?;
+    let table = runtime.block_on(root.open_table(None))?;
+    Ok(table.snapshot().map(|snapshot| snapshot.metadata().id().to_string()).unwrap_or_default())
 }
 
 /// Commits that are read at once.

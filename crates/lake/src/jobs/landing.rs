@@ -127,6 +127,9 @@ const OPTIONS: glob::MatchOptions =
 pub struct Ledger {
     /// The table's version that it is of.
     version: Option<u64>,
+    /// What the names are relative to, as the commits tell it.
+    #[serde(default)]
+    base: Option<String>,
     /// By name.
     pub files: BTreeMap<String, Taken>,
     /// Columns of the files, with their types.
@@ -134,6 +137,9 @@ pub struct Ledger {
     /// Those of them that are what the names of folders say.
     #[serde(default)]
     pub folders: Vec<String>,
+    /// What the header of the first file names, where files have one.
+    #[serde(default)]
+    pub header: BTreeSet<String>,
     /// What values are called in the records of the files, and columns that have had values.
     #[serde(default)]
     pub names: BTreeSet<String>,
@@ -142,6 +148,15 @@ pub struct Ledger {
     /// Files with what was set aside, beside the table.
     #[serde(default)]
     pub aside: Vec<String>,
+}
+
+/// How a ledger's names are told, for files of some place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Seen {
+    /// Before their own names.
+    pub prefix: String,
+    /// It is another place than that of the files that were taken.
+    pub is_other: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -156,6 +171,28 @@ impl Ledger {
     /// Of a table that is made anew: its files, and nothing of what they are to have.
     pub fn anew(self) -> Ledger {
         Ledger { version: self.version, files: self.files, ..Ledger::default() }
+    }
+
+    /// How its names are told for files that lie in `base`, which may be within what it knows, or around it.
+    pub fn seen_from(&mut self, base: &str) -> Seen {
+        let within = |outer: &str, inner: &str| {
+            let rest = inner.strip_prefix(outer)?;
+            (outer.is_empty() || rest.starts_with('/')).then(|| format!("{}/", rest.trim_start_matches('/')))
+        };
+        let known = self.base.get_or_insert_with(|| base.to_string()).clone();
+        if known == base {
+            return Seen { prefix: String::new(), is_other: false };
+        }
+        if let Some(prefix) = within(&known, base) {
+            return Seen { prefix, is_other: false };
+        }
+        let around = within(base, &known);
+        if let Some(prefix) = &around {
+            self.files =
+                std::mem::take(&mut self.files).into_iter().map(|(name, taken)| (prefix.clone() + &name, taken)).collect();
+        }
+        self.base = Some(base.to_string());
+        Seen { prefix: String::new(), is_other: around.is_none() }
     }
 
     /// Whether there is a table.
@@ -189,8 +226,10 @@ impl Ledger {
         }
         if let Some(files) = job.get("files") {
             let files: Vec<Arrived> = serde_json::from_value(files.clone()).map_err(wrong)?;
-            self.files
-                .extend(files.into_iter().map(|file| (file.path, Taken { bytes: file.bytes, modified: file.modified, version })));
+            let prefix = job["base"].as_str().map_or(String::new(), |base| self.seen_from(base).prefix);
+            let taken =
+                |file: Arrived| (prefix.clone() + &file.path, Taken { bytes: file.bytes, modified: file.modified, version });
+            self.files.extend(files.into_iter().map(taken));
         }
         let told = |key: &str| job.get(key).cloned();
         if let Some(columns) = told("columns") {
@@ -202,6 +241,7 @@ impl Ledger {
         let texts = |key: &str| -> Result<Vec<String>> {
             told(key).map_or(Ok(Vec::new()), |texts| serde_json::from_value(texts).map_err(wrong))
         };
+        self.header.extend(texts("header")?);
         self.names.extend(texts("names")?);
         self.filled.extend(texts("filled")?);
         self.aside.extend(texts("aside")?);
@@ -221,6 +261,23 @@ const KEPT: &str = "files.json";
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn files_are_the_same_from_further_up_and_further_down() {
+        let mut ledger = Ledger::default();
+        let commit = |version: u64, base: &str, file: &str| {
+            (version, serde_json::json!({ "base": base, "files": [{ "path": file, "bytes": 1, "modified": 1 }] }))
+        };
+        for (version, job) in [commit(1, "in/a", "1"), commit(2, "in", "b/2"), commit(3, "in/a/c", "3"), commit(4, "", "in/4")] {
+            ledger.take(version, &job).expect("known");
+        }
+        let names: Vec<&str> = ledger.files.keys().map(String::as_str).collect();
+        assert_eq!(names, ["in/4", "in/a/1", "in/a/c/3", "in/b/2"]);
+        assert_eq!(ledger.seen_from("in/a"), Seen { prefix: "in/a/".into(), is_other: false });
+        assert!(ledger.seen_from("/elsewhere").is_other);
+        let mut ledger = Ledger { base: Some("s3://b/in".into()), ..Ledger::default() };
+        assert!(ledger.seen_from("s3://b/in-other").is_other);
+    }
 
     #[test]
     fn folders_say_what_their_names_do() {

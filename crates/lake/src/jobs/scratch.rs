@@ -81,6 +81,11 @@ impl Rows {
         Ok(())
     }
 
+    /// Bytes that it keeps in memory, about.
+    pub fn memory(&self) -> usize {
+        self.writer.memory_size()
+    }
+
     pub fn finish(self) -> Result<Arrived> {
         self.writer.close().map_err(failed(&self.path))?;
         let bytes = fs::metadata(&self.path).doing(|| format!("writing `{}`", self.path.display()))?.len();

@@ -3,7 +3,9 @@
 use super::terminal::{self, count, plural};
 use super::validate::load;
 use super::{Exit, Format};
+use ouzel_core::Error;
 use ouzel_engine::journal::{Entry, Fate, Journaled};
+use ouzel_engine::registry::CodecConfig;
 use ouzel_engine::{Place, Project};
 use serde_json::json;
 use std::path::{Path, PathBuf};
@@ -62,7 +64,7 @@ pub fn run(root: &Path, args: &Args, fate: Fate, format: Format) -> Exit {
     let mut exit = Exit::Ok;
     let mut found = 0;
     for journal in all.iter().filter(|journal| args.pipeline.as_ref().is_none_or(|name| journal.name == *name)) {
-        let done = journal.open(fate).and_then(|mut journaled| act(&journal.name, &mut journaled, args.what.as_ref(), format));
+        let done = journal.open(fate).and_then(|mut journaled| act(journal, &mut journaled, args.what.as_ref(), format));
         match done {
             Ok(n) => found += n,
             Err(e) => {
@@ -87,13 +89,26 @@ pub struct SetAside {
     pub name: String,
     place: Place,
     is_job: bool,
+    /// Why its records make no file of their own.
+    no_file: Option<&'static str>,
 }
 
 /// Of all pipelines, and of the jobs that read records.
 pub fn journals(project: &Project) -> Vec<SetAside> {
-    let of = |name: &str, is_job| SetAside { name: name.to_string(), place: project.place(), is_job };
-    let jobs = project.jobs.iter().filter(|job| job.source.as_ref().is_some_and(|source| source.reading.is_some()));
-    project.pipelines.iter().map(|pipeline| of(&pipeline.name, false)).chain(jobs.map(|job| of(&job.target, true))).collect()
+    let of = |name: &str, codec: &CodecConfig, is_job| {
+        let no_file = match codec {
+            codec if codec.has_header() => Some("their file's header says what their cells are"),
+            codec if codec.framing().packing().is_some() => Some("their format is no text, and they are kept as JSON"),
+            _ => None,
+        };
+        SetAside { name: name.to_string(), place: project.place(), is_job, no_file }
+    };
+    let pipelines = project.pipelines.iter().map(|pipeline| of(&pipeline.name, &pipeline.plan.codec, false));
+    let jobs = project.jobs.iter().filter_map(|job| {
+        let reading = job.source.as_ref()?.reading.as_ref()?;
+        Some(of(&job.target, &reading.plan.codec, true))
+    });
+    pipelines.chain(jobs).collect()
 }
 
 impl SetAside {
@@ -106,7 +121,8 @@ impl SetAside {
 }
 
 /// Gives how many events it was about.
-fn act(pipeline: &str, journaled: &mut Journaled, what: Option<&What>, format: Format) -> ouzel_core::Result<usize> {
+fn act(journal: &SetAside, journaled: &mut Journaled, what: Option<&What>, format: Format) -> ouzel_core::Result<usize> {
+    let pipeline = journal.name.as_str();
     let mut entries: Vec<Entry> = journaled.entries()?.collect();
     match what {
         None => list(pipeline, &entries, 20, format),
@@ -117,6 +133,10 @@ fn act(pipeline: &str, journaled: &mut Journaled, what: Option<&What>, format: F
         }
         Some(What::Retry { ids, to }) => {
             entries.retain(|entry| ids.is_empty() || ids.contains(&entry.id));
+            if let (Some(why), false) = (journal.no_file, entries.is_empty()) {
+                let message = format!("these records cannot be read again from a file of their own: {why}. `show` has them");
+                return Err(Error::config(message));
+            }
             if !entries.is_empty() {
                 journaled.take_back(&entries, to)?;
                 terminal::say(&format!("{pipeline}: {} written to {}", events(entries.len()), to.display()));

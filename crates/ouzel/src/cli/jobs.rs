@@ -342,6 +342,7 @@ pub fn run(project: &Project, names: &[String], full: bool, format: Format, outc
         Ok(selected) => selected,
         Err(exit) => return exit,
     };
+    unknown_to_retry(Undone::begin(project, &selected, full));
     for job in selected {
         if let Some((table, why)) = job.reads.iter().find_map(|table| held.get_key_value(table.as_str())) {
             let why = format!("`{table}`, which it reads, {why}");
@@ -391,10 +392,15 @@ pub fn run(project: &Project, names: &[String], full: bool, format: Format, outc
             }
         }
     }
-    if let Err(e) = Undone::keep(project, outcomes, full) {
+    unknown_to_retry(Undone::keep(project, outcomes, full));
+    exit
+}
+
+/// A run of which that cannot be kept is run nonetheless.
+fn unknown_to_retry(kept: Result<()>) {
+    if let Err(e) = kept {
         eprintln!("{}: `ouzel retry` will not know of this run: {e}", paint("warning", AnsiColor::Yellow, errors_have_colour()));
     }
-    exit
 }
 
 /// What the last run of jobs has left undone: those that failed, were stopped or held.
@@ -407,6 +413,11 @@ impl Undone {
     /// In the project's folder.
     const FILE: &str = ".ouzel/undone.json";
 
+    /// Before anything has been done: all of it.
+    fn begin(project: &Project, jobs: &[&Job], full_refresh: bool) -> Result<()> {
+        Undone::write(project, &jobs.iter().map(|job| &job.target).collect::<Vec<_>>(), full_refresh)
+    }
+
     fn keep(project: &Project, outcomes: &Map<String, Value>, full_refresh: bool) -> Result<()> {
         let failed = |outcome: &Value| {
             ["error", "held", "paused"].iter().any(|key| outcome.get(key).is_some()) || outcome["blocked"] == true
@@ -414,6 +425,10 @@ impl Undone {
         // In the order in which they run.
         let jobs = project.jobs.iter().map(|job| &job.target);
         let jobs: Vec<&String> = jobs.filter(|target| outcomes.get(*target).is_some_and(failed)).collect();
+        Undone::write(project, &jobs, full_refresh)
+    }
+
+    fn write(project: &Project, jobs: &[&String], full_refresh: bool) -> Result<()> {
         let path = project.root.join(Undone::FILE);
         let write = || {
             path.parent().map_or(Ok(()), std::fs::create_dir_all)?;
@@ -427,6 +442,15 @@ impl Undone {
         let told: Value = serde_json::from_slice(&std::fs::read(project.root.join(Undone::FILE)).ok()?).ok()?;
         let jobs = told["jobs"].as_array()?.iter().filter_map(|target| target.as_str().map(String::from)).collect();
         Some(Undone { jobs, full_refresh: told["full_refresh"] == true })
+    }
+}
+
+/// Jobs that did not come to run, since pipelines before them failed.
+pub fn put_off(project: &Project, names: &[String], full_refresh: bool) {
+    if let Ok(selected) = jobs::select(&project.jobs, names)
+        && !selected.is_empty()
+    {
+        unknown_to_retry(Undone::begin(project, &selected, full_refresh));
     }
 }
 

@@ -20,6 +20,7 @@ mod status;
 mod terminal;
 mod test;
 mod top;
+mod vacuum;
 mod validate;
 
 pub use exit::Exit;
@@ -75,6 +76,8 @@ enum Command {
     Ls(jobs::LsArgs),
     /// Make partitions of a job's table anew, from one value to another.
     Backfill(jobs::BackfillArgs),
+    /// Remove files of tables that no version of the last seven days needs.
+    Vacuum(vacuum::Args),
     /// Stop a job until somebody lets it go on.
     Pause(jobs::PauseArgs),
     /// Let a job go on that a check, or somebody, has stopped.
@@ -129,6 +132,7 @@ pub fn main() -> ExitCode {
         Command::Check(args) => jobs::check(&cli.project, args, cli.format),
         Command::Ls(args) => jobs::ls(&cli.project, args, cli.format),
         Command::Backfill(args) => jobs::backfill(&cli.project, args, cli.format),
+        Command::Vacuum(args) => vacuum::run(&cli.project, args, cli.format),
         Command::Pause(args) => jobs::pause(&cli.project, args, cli.format),
         Command::Resume(args) => jobs::resume(&cli.project, args, cli.format),
         Command::Status(args) => status::run(&cli.project, args, cli.format),

@@ -121,7 +121,11 @@ pub fn run(root: &Path, args: &Args, format: Format) -> Exit {
         }
     };
     // Without names: the jobs that are out of date follow.
-    if exit == Exit::Ok && (args.names.is_empty() || !jobs.is_empty()) {
+    let follow = args.names.is_empty() || !jobs.is_empty();
+    if follow && exit != Exit::Ok && exit != Exit::Usage {
+        jobs::put_off(&project, &jobs, args.full_refresh);
+    }
+    if follow && exit == Exit::Ok {
         exit = jobs::run(&project, &jobs, args.full_refresh, format, &mut outcomes);
     }
     if let Some(path) = &args.junit {

@@ -478,6 +478,17 @@ fn tables_of_others_are_followed() {
     assert_eq!(call(root, &["run"], &[]).1["jobs"]["daily"]["kind"], "nothing");
     let (_, told, _) = call(root, &["lineage", "daily"], &[]);
     assert_eq!(told["jobs"]["daily"]["columns"]["bytes"], serde_json::json!(["source shop.bytes"]));
+    // One that is put in its place is another, with as many versions or more.
+    std::fs::rename(shop.join("lake"), shop.join("old")).expect("renamed");
+    std::fs::remove_dir_all(shop.join(".ouzel")).expect("removed");
+    for i in 0..6 {
+        write(shop, &format!("in-9{i}.ndjson"), &rows(i + 50, 50, i..i + 2));
+        assert_eq!(call(shop, &["run"], &[]).0, Some(0));
+    }
+    let (code, told, err) = call(root, &["run"], &[]);
+    let why = told["jobs"]["raw"]["why"].as_str().unwrap_or_default();
+    assert!(code == Some(0) && why.contains("is another"), "{told} {err}");
+    verified(root);
     let (_, told, _) = call(root, &["check"], &[]);
     assert_eq!(told["jobs"]["daily"]["checks"][1]["ok"], true, "{told}");
     for (yaml, why) in [
@@ -515,6 +526,14 @@ fn what_failed_is_tried_again() {
     let (_, out, _) = ouzel(&["retry", "-p", &root.display().to_string()], &[]);
     assert!(out.contains("nothing undone"), "{out}");
     verified(root);
+    // A run that was killed has ended nothing; jobs behind a pipeline that failed have not begun.
+    call(root, &["run", "--full-refresh", "hourly"], &[("OUZEL_FAULT", "kill:job-written:1")]);
+    assert_eq!(call(root, &["retry"], &[]).1["jobs"]["hourly"]["kind"], "full");
+    let pipeline = std::fs::read_to_string(root.join("pipelines/web.yaml")).expect("there");
+    write(root, "pipelines/web.yaml", &pipeline.replace("bytes: int", "bytes: text"));
+    let (code, _, err) = call(root, &["run"], &[]);
+    assert_ne!(code, Some(0), "{err}");
+    assert_eq!(call(root, &["retry"], &[]).1["jobs"]["hourly"]["kind"], "nothing");
 }
 
 /// What a job says of its columns is in the table's schema, also where it says so later.
@@ -558,4 +577,56 @@ fn columns_say_what_they_are() {
     write(root, "in-02.ndjson", &rows(3, 20, 0..1));
     let (code, _, err) = call(root, &["run"], &[]);
     assert!(code == Some(3) && err.contains("describes `totl`") && err.contains("`total`"), "{err}");
+}
+
+/// Files that no version of late needs go, those of the version of now stay, whatever partitions are called; who has not run meanwhile makes its table anew.
+#[test]
+fn files_that_nobody_needs_are_removed() {
+    let folder = project();
+    let root = folder.path();
+    write(
+        root,
+        "jobs/c_by_country.sql",
+        "---\ntarget: by_country\npartition_by: country\n---\nselect country, sum(total) as total from {{ ref('daily') }} group by 1\n",
+    );
+    for i in 0..5 {
+        write(root, &format!("in-0{i}.ndjson"), &rows(i + 1, 100, 0..4));
+        assert_eq!(call(root, &["run", "web", "daily"], &[]).0, Some(0));
+        if i == 1 {
+            assert_eq!(call(root, &["run"], &[]).0, Some(0));
+        }
+    }
+    let files = |table: &str| {
+        let found = std::process::Command::new("find").arg(root.join("lake").join(table)).args(["-name", "*.parquet"]).output();
+        String::from_utf8_lossy(&found.expect("runs").stdout).lines().count()
+    };
+    let left = root.join("lake/daily/day=2026-11-01/country=DE/left-by-a-killed-run.parquet");
+    std::fs::write(&left, "half").expect("written");
+    let before = (files("requests"), files("daily"));
+    let (code, told, err) = call(root, &["vacuum"], &[]);
+    assert_eq!(
+        (code, told["tables"]["daily"]["files"].as_array().map(Vec::len)),
+        (Some(0), Some(0)),
+        "all of it is young: {err}"
+    );
+    let (_, told, _) = call(root, &["vacuum", "--keep", "0s", "--plan"], &[]);
+    assert!(told["tables"]["daily"]["files"].as_array().is_some_and(|files| files.len() > 5), "{told}");
+    assert_eq!((files("requests"), files("daily")), before);
+    let (code, again, err) = call(root, &["vacuum", "--keep", "0s"], &[]);
+    assert_eq!((code, &again), (Some(0), &told), "{err}");
+    assert!(!left.exists() && files("daily") < before.1 && files("requests") == before.0);
+    let number = |table: &str| super::landing::number(root, &format!("select count(*) from {table}"));
+    assert_eq!(number("requests"), 500);
+    // The files that it would look at, of versions between, have gone.
+    let (code, told, err) = call(root, &["plan", "by_country"], &[]);
+    let why = told["jobs"]["by_country"]["why"].as_str().unwrap_or_default();
+    assert!(code == Some(0) && why.contains("changed rows do not tell") && why.contains("cannot be read"), "{told} {err}");
+    assert_eq!(call(root, &["run"], &[]).0, Some(0));
+    verified(root);
+    write(root, "in-09.ndjson", &rows(9, 20, 0..1));
+    let (code, told, err) = call(root, &["run"], &[]);
+    assert_eq!((code, &told["jobs"]["daily"]["kind"]), (Some(0), &"incremental".into()), "{err}");
+    verified(root);
+    let (code, _, err) = call(root, &["vacuum", "other"], &[]);
+    assert!(code == Some(2) && err.contains("known are by_country, daily, hourly, requests, totals"), "{err}");
 }

@@ -6,6 +6,7 @@ use super::landing::{bytes_of, number};
 use super::ouzel;
 use arrow_array::{ArrayRef, Int64Array, RecordBatch, StringArray};
 use arrow_avro::writer::{WriterBuilder, format::AvroOcfFormat};
+use ouzel_core::clock::{Clock, WallClock};
 use serde_json::Value;
 use std::io::Write as _;
 use std::path::Path;
@@ -122,7 +123,8 @@ fn a_job_reads_records_as_a_pipeline_does() {
             land(pipeline.path(), &name, &bytes);
         }
         if i % 2 == 1 {
-            call(job.path(), &["run"], &[("OUZEL_FAULT", &format!("kill:{}:1", points[(i / 2) as usize % points.len()]))]);
+            let point = format!("kill:{}:1", points[(i / 2) as usize % points.len()]);
+            assert_eq!(call(job.path(), &["run"], &[("OUZEL_FAULT", &point)]).0, None, "{point} is passed");
         }
         let told = run(job.path());
         let records = &told["landing"]["records"];
@@ -151,7 +153,7 @@ fn a_job_reads_records_as_a_pipeline_does() {
     // A record is found by its file and its place there.
     let first =
         query(job.path(), "select _file, _row from events where id = '1-0' or id = '1-1' or id = '1-2' order by _row limit 1");
-    assert!(first[0].starts_with("{\"_file\":\"0.json\",\"_row\":"), "{first:?}");
+    assert!(first[0].starts_with("{\"_file\":\"in/0.json\",\"_row\":"), "{first:?}");
     // Made anew, nothing is set aside twice.
     let before = number(job.path(), "select count(*) from dead_letters");
     assert_eq!(call(job.path(), &["run", "--full-refresh"], &[]).0, Some(0));
@@ -432,4 +434,210 @@ fn a_source_of_records_is_checked() {
     let err = told("{ files: \"in/*\", codec: json, event: { fields: { a: text }, lateness: 1m } }");
     assert!(err.contains("lateness"), "{err}");
     assert!(!err.contains("there is no source"), "told once: {err}");
+}
+
+/// A job that takes all that there is of a source, with these words.
+fn small(source: &str, settings: &str) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().expect("a folder");
+    write(folder.path(), "ouzel.yaml", &format!("name: test\nsources:\n  landing: {source}\n"));
+    write(
+        folder.path(),
+        "jobs/events.sql",
+        &format!("---\nwrite: append\n{settings}\n---\nselect * from {{{{ source('landing') }}}}\n"),
+    );
+    std::fs::create_dir_all(folder.path().join("in")).expect("made");
+    folder
+}
+
+const IDS: &str = "{ files: \"in/**/*\", codec: json, event: { fields: { id: text } } }";
+
+fn ids(root: &Path) -> Vec<String> {
+    let rows = query(root, "select id from events order by id");
+    rows.iter().map(|row| row.replace("{\"id\":", "").replace(['}', '"'], "")).collect()
+}
+
+/// Files are known by where they lie, also where the source's pattern begins further down or further up.
+#[test]
+fn a_pattern_that_begins_elsewhere_takes_no_file_twice() {
+    let folder = small(IDS, "");
+    let root = folder.path();
+    let begin_with =
+        |files: &str| write(root, "ouzel.yaml", &format!("name: test\nsources:\n  landing: {}\n", IDS.replace("in/**/*", files)));
+    land(root, "a/1", b"{\"id\":\"1\"}\n");
+    run(root);
+    begin_with("in/a/*");
+    land(root, "a/2", b"{\"id\":\"2\"}\n");
+    let told = run(root);
+    assert_eq!((&told["landing"]["files"], ids(root)), (&1.into(), vec!["1".to_string(), "2".into()]), "{told}");
+    begin_with("in/*/*");
+    land(root, "b/1", b"{\"id\":\"3\"}\n");
+    assert_eq!((run(root)["landing"]["files"].clone(), ids(root).len()), (1.into(), 3));
+    verified(root);
+    // Another folder whose files have the same names is another.
+    std::fs::create_dir_all(root.join("other/a")).expect("made");
+    std::fs::write(root.join("other/a/1"), "{\"id\":\"4\"}\n\n").expect("written");
+    begin_with("other/*/*");
+    let (code, _, err) = call(root, &["run"], &[]);
+    assert!(code == Some(6) && err.contains("lies in `other` now"), "{code:?} {err}");
+    assert_eq!(call(root, &["run", "--full-refresh"], &[]).0, Some(0));
+    assert_eq!(ids(root), ["4"]);
+}
+
+/// What is opened and not closed is not whole, wherever it was cut; what is only wrong is.
+#[test]
+fn a_file_is_whole_if_all_that_it_opens_is_closed() {
+    let id = |codec: &str| IDS.replace("codec: json", &format!("codec: {codec}"));
+    let all: [(&str, &[&str], &[&str]); 5] = [
+        (
+            "{ json: { records: array } }",
+            &["[{\"id\":\"1\"},{\"id\":\"2\"}", "[\n{\"id\":\"1\"},\n", "[{\"id\":\"1\"},{\n\"id\":\n"],
+            &["[{\"id\":\"1\"},3]", "[]", "[{\"id\":\"1\"}]\n"],
+        ),
+        (
+            "{ json: { path: a.b } }",
+            &["{\"a\":{\"b\":[{\"id\":\"1\"}]", "{\"a\":{\"b\":[{\"id\":\"1\"}"],
+            &["{\"a\":{\"b\":[{\"id\":\"1\"}],\"c\":[1]},\"d\":{}}"],
+        ),
+        (
+            "{ json: { records: concatenated } }",
+            &["{\n\"id\":\"1\"\n}\n{\n\"id\":\n"],
+            &["{\n\"id\":\"1\"\n}{\n\"id\":\"2\"}", "{\"id\":\"1\"}\nwhat\n"],
+        ),
+        ("csv", &["id\n1\n\"line one\n", "id,n\n1,2\n3"], &["id\n1\n\"line one\nline two\"\n", "id\n1", "id,n\n1,2\n1,2,3\n"]),
+        (
+            "json",
+            &["{\"id\":\"1\"}\n{\"id\":"],
+            &["{\"id\":\"1\"}", "{\"id\":\"1\"}\n\u{1}nonsense\n{\"id\":\n", "{\"id\":\"1\"}\n{\"id\":\"2\",\"n\":\"no\"}"],
+        ),
+    ];
+    for (codec, torn, whole) in all {
+        let source = id(codec).replace("{ id: text }", "{ id: text, n: { type: int, on_malformed: reject } }");
+        for (text, is_whole) in torn.iter().map(|text| (text, false)).chain(whole.iter().map(|text| (text, true))) {
+            let folder = small(&source, "");
+            land(folder.path(), "1", text.as_bytes());
+            let told = run(folder.path());
+            assert_eq!(told["landing"]["files"], u64::from(is_whole), "{codec}: {text}: {told}");
+        }
+    }
+}
+
+/// A definition that has changed loses no rows, and has verdicts of its own.
+#[test]
+fn other_words_lose_no_rows() {
+    let folder = small(IDS, "");
+    let root = folder.path();
+    land(root, "1", b"{\"id\":\"1\"}\n");
+    land(root, "2", b"{\"id\":\"2\"}\n");
+    run(root);
+    land(root, "1", b"{\"id\":\"1\"}\n{\"id\":");
+    write(root, "ouzel.yaml", &format!("name: test\nsources:\n  landing: {}\n", IDS.replace("id: text", "id: text, n: int")));
+    let (code, _, err) = call(root, &["run"], &[]);
+    assert!(code == Some(6) && err.contains("`1`") && err.contains("--full-refresh"), "{code:?} {err}");
+    assert_eq!(ids(root), ["1", "2"]);
+    assert_eq!(call(root, &["run", "--full-refresh"], &[]).0, Some(0));
+    assert_eq!(ids(root), ["2"]);
+
+    let folder = small(IDS, "");
+    let root = folder.path();
+    land(root, "1", b"{\"id\":\"1\"}\n");
+    run(root);
+    let yaml = std::fs::read_to_string(root.join("ouzel.yaml")).expect("there");
+    write(root, "ouzel.yaml", &yaml.replace("codec: json", "codec: csv"));
+    land(root, "2", b"{\"id\":\"2\"}\n");
+    assert_eq!(call(root, &["run"], &[]).0, Some(6), "nothing of it is CSV");
+    write(root, "ouzel.yaml", &yaml);
+    assert_eq!((run(root)["landing"]["files"].clone(), ids(root).len()), (1.into(), 2));
+    verified(root);
+}
+
+/// The first file says what a header must have, however the files come together.
+#[test]
+fn headers_are_judged_the_same_in_every_order() {
+    let folder = small(&IDS.replace("codec: json", "codec: csv").replace("{ id: text }", "{ id: text, n: int }"), "");
+    let root = folder.path();
+    land(root, "a", b"id\n1\n");
+    run(root);
+    land(root, "b", b"id,n\n2,2\n");
+    land(root, "c", b"id\n3\n");
+    assert_eq!(run(root)["landing"]["files"], 2);
+    verified(root);
+    land(root, "d", b"id\n4\n");
+    assert_eq!(run(root)["landing"]["files"], 1);
+    assert_eq!(call(root, &["run", "--full-refresh"], &[]).0, Some(0));
+    assert_eq!(ids(root), ["1", "2", "3", "4"]);
+    verified(root);
+}
+
+/// Folders say columns by the first file that is taken: no marker, no text beside the data.
+#[test]
+fn what_is_not_taken_says_no_column() {
+    let folder = small(IDS, "");
+    let root = folder.path();
+    land(root, "README", b"These are the events.\n");
+    land(root, "_SUCCESS", b"");
+    land(root, "a=1/torn", b"{\"id\":");
+    land(root, "day=2026-11-01/1", b"{\"id\":\"1\"}\n");
+    let told = run(root);
+    assert_eq!(
+        (&told["landing"]["files"], told["landing"]["aside"].as_object().map(|aside| aside.len())),
+        (&2.into(), Some(2)),
+        "{told}"
+    );
+    assert_eq!(query(root, "select day, id from events"), ["{\"day\":\"2026-11-01\",\"id\":\"1\"}"]);
+    verified(root);
+    // A column is within files, or said by their folders.
+    let folder = small("{ files: \"in/**/*\" }", "");
+    let root = folder.path();
+    let day: ArrayRef = Arc::new(StringArray::from(vec!["2026-11-01"]));
+    let n: ArrayRef = Arc::new(Int64Array::from(vec![1]));
+    land(root, "1", &bytes_of(&RecordBatch::try_from_iter([("day", day), ("n", n.clone())]).expect("sound")));
+    land(root, "day=2026-11-02/2", &bytes_of(&RecordBatch::try_from_iter([("n", n)]).expect("sound")));
+    let told = run(root);
+    let why = told["landing"]["aside"]["day=2026-11-02/2"]["why"].as_str().unwrap_or_default();
+    assert!(why.contains("in the name of its folder"), "{told}");
+}
+
+/// What was dropped stays dropped, and what comes in its place is shown; records that make no file of their own are not written to one.
+#[test]
+fn records_that_were_set_aside_are_known_by_their_file() {
+    let folder = small(IDS, "");
+    let root = folder.path();
+    write(root, "jobs/events.sql", "---\nload: full\n---\nselect * from {{ source('landing') }}\n");
+    let bad = |root: &Path| number(root, "select count(*) from dead_letters");
+    land(root, "export", b"{\"id\":\"1\"}\nbad\n");
+    run(root);
+    assert_eq!(bad(root), 1);
+    let at = root.display().to_string();
+    assert!(ouzel(&["deadletters", "drop", "--all", "-p", &at], &[]).0.status.success());
+    // Left by a run that was killed two days ago.
+    let begun = WallClock.now_us() - 172_800_000_000;
+    let left = root.join(format!("lake/events/_ouzel/aside-{begun:x}-1-1-dead_letters.ndjson"));
+    std::fs::write(&left, "{}\n").expect("written");
+    land(root, "export", b"{\"id\":\"2\"}\nworse\n");
+    run(root);
+    assert_eq!(bad(root), 1, "another file");
+    assert!(!left.exists());
+    let to = root.join("again").display().to_string();
+    assert!(ouzel(&["deadletters", "retry", "--to", &to, "-p", &at], &[]).0.status.success());
+
+    let folder = small(&IDS.replace("codec: json", "codec: csv"), "");
+    let root = folder.path();
+    land(root, "1", b"id,n\n1,2\n1\n");
+    run(root);
+    let (output, _, err) = ouzel(&["deadletters", "retry", "--to", &to, "-p", &root.display().to_string()], &[]);
+    assert!(output.status.code() == Some(3) && err.contains("header") && bad(root) == 1, "{err}");
+}
+
+/// A part is one of the records, where the table does not tell them.
+#[test]
+fn parts_of_records_are_of_records() {
+    let folder = small(&IDS.replace("{ id: text }", "{ id: text, n: int }"), "checks: [{ malformed: { at_most: \"1%\" } }]");
+    let root = folder.path();
+    let job = std::fs::read_to_string(root.join("jobs/events.sql")).expect("there");
+    write(root, "jobs/events.sql", &job.replace("select *", "select id").replace("}}\n", "}} where id = '1'\n"));
+    let record = |n: usize| format!("{{\"id\":\"{n}\",\"n\":{}}}\n", if n.is_multiple_of(200) { "\"x\"" } else { "1" });
+    land(root, "1", (0..1000).map(record).collect::<String>().as_bytes());
+    let told = run(root);
+    assert_eq!((&told["rows"], &told["checks"][0]["failing"]), (&1.into(), &5.into()), "{told}");
+    assert_eq!(call(root, &["check"], &[]).0, Some(0));
 }

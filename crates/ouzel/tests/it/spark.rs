@@ -108,7 +108,7 @@ features: [{ by: kind, measure: { seen: { count: \"*\", within: 1h }, mean: { me
         ("select count(*) as n from daily where kind = 'c/d'", "select count(*) as n from daily where kind = 'c/d'"),
         (
             "select count(*) as n from delta.`LAKE/events` version as of 1",
-            "select count(*) as n from events where _file = 'a/0.json'",
+            "select count(*) as n from events where _file = 'in/a/0.json'",
         ),
     ];
     let mut spark = Spark::start(&environment, &root.join("lake"));

@@ -10,6 +10,8 @@ pub(super) struct Dialect {
     pub trim: bool,
 }
 
+const UNCLOSED: &str = "a quote is not closed";
+
 /// A cell of a record.
 pub(super) enum Found {
     /// Its bytes as they stand.
@@ -37,6 +39,15 @@ impl Dialect {
         }
     }
 
+    /// Whether the last of some records has a quote that is not closed.
+    pub fn is_open_at_end(&self, data: &[u8]) -> bool {
+        let mut at = 0;
+        while let Some(feed) = self.record_end(data, at) {
+            at = feed + 1;
+        }
+        self.cells(&data[at..], |_| {}) == Err(UNCLOSED.into())
+    }
+
     /// Calls `each` for every cell of a record without its line end.
     pub fn cells(&self, record: &[u8], mut each: impl FnMut(Found)) -> Result<(), String> {
         let mut at = 0;
@@ -44,7 +55,7 @@ impl Dialect {
             let open = self.skip_spaces(record, at);
             at = match self.quote {
                 Some(quote) if record.get(open) == Some(&quote) => {
-                    let close = self.closing(record, open + 1, quote).ok_or("a quote is not closed")?;
+                    let close = self.closing(record, open + 1, quote).ok_or(UNCLOSED)?;
                     each(unquoted(record, open + 1..close, quote));
                     self.skip_spaces(record, close + 1)
                 }

@@ -48,6 +48,30 @@ impl Documents {
     }
 }
 
+impl Documents {
+    /// Whether a file that ends with this chunk is closed: each record, and what they lie in.
+    pub fn is_closed(&self, last: &Chunk) -> bool {
+        let data = last.data.as_slice();
+        let mut at = self.gap_end(data, 0);
+        while at < data.len() {
+            if let (Documents::Array { path }, b']') = (self, data[at]) {
+                return path.is_empty() || closed(data, at, path.len() + 1).is_some();
+            }
+            match self.record_end(data, at) {
+                Some(end) => at = self.gap_end(data, end),
+                // What is no record at all has nothing to be closed.
+                None => return !OPENS.contains(&data[at]) && data[at] != b'"' && !self.is_array(),
+            }
+        }
+        !self.is_array() || !has_array(last)
+    }
+}
+
+/// Whether an array was found that the records are to lie in.
+fn has_array(chunk: &Chunk) -> bool {
+    chunk.origin.header.as_ref().is_some_and(|header| OPENS[..1] == header[header.len().saturating_sub(1)..])
+}
+
 /// Where the brackets that are open are closed: those behind `at`, and `open` more from before.
 fn closed(data: &[u8], mut at: usize, mut open: usize) -> Option<usize> {
     loop {
@@ -177,9 +201,8 @@ impl DocumentsDecoder {
     /// Why there are no records in this file, if there is no array.
     fn missing(&self, chunk: &Chunk) -> Option<String> {
         let Documents::Array { path } = &self.documents else { return None };
-        let has_array = chunk.origin.header.as_ref().is_some_and(|header| OPENS[..1] == header[header.len().saturating_sub(1)..]);
         match path.as_slice() {
-            _ if has_array => None,
+            _ if has_array(chunk) => None,
             [] => Some("the file is no array: expected `[` at its beginning".into()),
             keys => Some(format!("the file has no array at `{}`", keys.join("."))),
         }

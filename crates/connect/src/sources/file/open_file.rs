@@ -127,6 +127,10 @@ impl Open {
         self.at_end = true;
     }
 
+    pub fn header(&self) -> Option<Arc<[u8]>> {
+        self.header.clone()
+    }
+
     /// Reading ended before the file does.
     pub fn is_cut_short(&self) -> bool {
         self.state == State::Ended

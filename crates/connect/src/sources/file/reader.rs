@@ -27,6 +27,8 @@ pub struct FileReader {
     bytes_done: u64,
     /// Of a file, what follows a place could not be read.
     cut_short: bool,
+    /// Of the last file.
+    header: Option<Arc<[u8]>>,
 }
 
 /// A file to be read.
@@ -49,6 +51,7 @@ impl FileReader {
             bytes_total,
             bytes_done: 0,
             cut_short: false,
+            header: None,
         }
     }
 
@@ -61,6 +64,11 @@ impl FileReader {
     /// Whether a file ended before its end: it is damaged, or has no beginning that can be read.
     pub fn is_cut_short(&self) -> bool {
         self.cut_short
+    }
+
+    /// The header of the file that was read last, also where nothing follows it.
+    pub fn header(&self) -> Option<&[u8]> {
+        self.header.as_deref()
     }
 
     /// A log that comes through a pipe: what one read gives is handed over at once.
@@ -91,6 +99,7 @@ impl Source for FileReader {
                 }
                 self.bytes_done += open.bytes_read();
                 self.cut_short |= open.is_cut_short();
+                self.header = open.header();
                 self.read.extend(self.current.take().map(Open::ended));
             }
             match self.open_next()? {
