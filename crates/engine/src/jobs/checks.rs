@@ -195,11 +195,16 @@ fn look(job: &Job, check: &CheckConfig, rows: u64, run: &Run<'_>) -> Result<(Str
     })
 }
 
+/// The column that says what is malformed and implausible, and why.
+const REASONS: &str = "_reasons";
+
 /// Looks for rows that name something in a column of what reading them has told; where the run gives none, at how many of the run's records did.
 fn marked(run: &Run<'_>, what: &str, told: fn(&Records) -> u64, rows: u64) -> Result<Look> {
     let column = format!("_{what}");
     if run.columns.contains(&column) {
-        let sql = format!("select * from {} where cardinality({}) > 0", quoted(NEW), quoted(&column));
+        // Why is what somebody wants to know first.
+        let columns = if run.columns.iter().any(|name| name == REASONS) { "_reasons, * exclude (_reasons)" } else { "*" };
+        let sql = format!("select {columns} from {} where cardinality({}) > 0", quoted(NEW), quoted(&column));
         return Ok(Look::for_rows(sql, rows));
     }
     let missing =

@@ -5,7 +5,8 @@ use super::partitions::{Partition, folder, split};
 use super::stats;
 use crate::location::{Location, sync_folder, unique};
 use crate::query::{Summed, suffix};
-use arrow_array::RecordBatch;
+use arrow_array::cast::AsArray;
+use arrow_array::{ArrayRef, RecordBatch, RecordBatchOptions};
 use arrow_schema::SchemaRef;
 use deltalake_core::kernel::Add;
 use ouzel_core::clock::{Clock, WallClock};
@@ -16,14 +17,14 @@ use parquet::arrow::arrow_writer::ArrowWriterOptions;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::errors::ParquetError;
 use parquet::file::properties::WriterProperties;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Encoded rows in memory if nothing is said, all files together; past it they go to disk as row groups.
 const BUFFERED_BYTES_MAX: usize = 256 << 20;
-/// Files open at once; past it all of them are finished, and later rows of these partitions get files of their own.
+/// Files open at once; rows of further partitions wait in memory, and each gets its file when there is no more room, or at the end.
 const OPEN_MAX: usize = 128;
 /// The end of the name of a file that is not complete.
 pub const PART: &str = ".part";
@@ -40,9 +41,12 @@ pub struct Files {
     created: u64,
     buffered_max: usize,
     open: HashMap<Partition, DataFile>,
+    /// Rows of partitions that have no file.
+    waiting: BTreeMap<Partition, Vec<RecordBatch>>,
+    waiting_bytes: usize,
     finished: Vec<Add>,
     /// Made since the last call of [`Files::finish`].
-    uncommitted: Vec<PathBuf>,
+    uncommitted: HashSet<PathBuf>,
     /// Complete, but not yet synced.
     unsynced: Vec<(File, PathBuf)>,
     /// Folders whose entries are not yet synced.
@@ -109,8 +113,10 @@ impl Files {
             created: 0,
             buffered_max: BUFFERED_BYTES_MAX,
             open: HashMap::new(),
+            waiting: BTreeMap::new(),
+            waiting_bytes: 0,
             finished: Vec::new(),
-            uncommitted: Vec::new(),
+            uncommitted: HashSet::new(),
             unsynced: Vec::new(),
             folders: BTreeSet::new(),
         }
@@ -126,13 +132,19 @@ impl Files {
         for (partition, rows) in split(rows, &self.columns)? {
             if !self.open.contains_key(&partition) {
                 if self.open.len() >= OPEN_MAX {
-                    self.finish_open()?;
+                    let rows = compact(rows)?;
+                    self.waiting_bytes += rows.get_array_memory_size();
+                    self.waiting.entry(partition).or_default().push(rows);
+                    continue;
                 }
                 let file = self.create(partition.clone())?;
                 self.open.insert(partition.clone(), file);
             }
             let file = self.open.get_mut(&partition).expect("just inserted");
             file.writer.write(&rows).map_err(|e| failed(e, &file.path))?;
+        }
+        if self.waiting_bytes > self.buffered_max {
+            self.write_waiting()?;
         }
         let buffered: usize = self.open.values().map(|file| file.writer.memory_size()).sum();
         if buffered > self.buffered_max {
@@ -145,12 +157,13 @@ impl Files {
 
     /// Files to be committed, finished or not.
     pub fn count(&self) -> usize {
-        self.open.len() + self.finished.len()
+        self.open.len() + self.waiting.len() + self.finished.len()
     }
 
     /// All files since the last call, complete but not yet on disk for good.
     pub fn finish(&mut self) -> Result<Finished> {
         self.finish_open()?;
+        self.write_waiting()?;
         self.uncommitted.clear();
         Ok(Finished {
             table: self.table.clone(),
@@ -163,15 +176,29 @@ impl Files {
     fn finish_open(&mut self) -> Result<()> {
         let mut files: Vec<DataFile> = self.open.drain().map(|(_, file)| file).collect();
         files.sort_by(|a, b| a.path.cmp(&b.path));
-        for file in files {
-            let names = self.columns.partition_names();
-            let part = file.path.clone();
-            let (add, file, path) = file.finish(&names)?;
-            self.uncommitted.retain(|path| *path != part);
-            self.uncommitted.push(path.clone());
-            self.finished.push(add);
-            self.unsynced.push((file, path));
+        files.into_iter().try_for_each(|file| self.finish_one(file))
+    }
+
+    /// Gives each partition whose rows wait a file.
+    fn write_waiting(&mut self) -> Result<()> {
+        self.waiting_bytes = 0;
+        for (partition, batches) in std::mem::take(&mut self.waiting) {
+            let mut file = self.create(partition)?;
+            for rows in batches {
+                file.writer.write(&rows).map_err(|e| failed(e, &file.path))?;
+            }
+            self.finish_one(file)?;
         }
+        Ok(())
+    }
+
+    fn finish_one(&mut self, file: DataFile) -> Result<()> {
+        let part = file.path.clone();
+        let (add, file, path) = file.finish(&self.columns.partition_names())?;
+        self.uncommitted.remove(&part);
+        self.uncommitted.insert(path.clone());
+        self.finished.push(add);
+        self.unsynced.push((file, path));
         Ok(())
     }
 
@@ -189,7 +216,7 @@ impl Files {
         }
         let path = folder.join(name);
         let file = File::create_new(&path).doing(|| format!("making `{}`", path.display()))?;
-        self.uncommitted.push(path.clone());
+        self.uncommitted.insert(path.clone());
         let properties = WriterProperties::builder()
             .set_compression(Compression::ZSTD(ZstdLevel::default()))
             .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
@@ -202,6 +229,17 @@ impl Files {
             ArrowWriter::try_new_with_options(Summed::new(file), self.schema.clone(), options).map_err(|e| failed(e, &path))?;
         Ok(DataFile { writer, path, folder: folder_path, partition })
     }
+}
+
+/// Rows that hold on to no more than they are: a text is a view into what it came with.
+fn compact(rows: RecordBatch) -> Result<RecordBatch> {
+    let own = |column: &ArrayRef| -> ArrayRef {
+        column.as_string_view_opt().map_or_else(|| column.clone(), |texts| Arc::new(texts.gc()))
+    };
+    let columns = rows.columns().iter().map(own).collect();
+    let options = RecordBatchOptions::new().with_row_count(Some(rows.num_rows()));
+    RecordBatch::try_new_with_options(rows.schema(), columns, &options)
+        .map_err(|e| Error::internal("rows that wait").caused_by(e))
 }
 
 /// What no commit has named is nobody's: a failed run gives the disk back.

@@ -1,7 +1,7 @@
 //! Checks that stop a table, and who is told: as a user runs them.
 
 use super::commands::write;
-use super::jobs::{DAILY, call, project, rows, verified};
+use super::jobs::{DAILY, call, project, recomputed, rows};
 use serde_json::Value;
 
 #[test]
@@ -28,7 +28,7 @@ fn a_check_that_fails_keeps_the_old_data_and_pauses() {
     write(root, "jobs/daily.sql", &DAILY.replace("max: 1000000", "max: 9000000"));
     let (code, _, err) = call(root, &["run"], &[]);
     assert_eq!(code, Some(0), "{err}");
-    verified(root);
+    recomputed(root);
     // One that warns stops nothing; and what only the checks say makes no row anew.
     write(root, "jobs/daily.sql", &DAILY.replace("max: 1000000", "max: 1000000, severity: warn"));
     assert_eq!(call(root, &["run"], &[]).1["jobs"]["daily"]["kind"], "nothing");

@@ -1,7 +1,7 @@
 //! What goes wrong around a run: the disk, other engines, and what comes meanwhile.
 
 use super::commands::write;
-use super::jobs::{call, project, rows, verified};
+use super::jobs::{call, project, recomputed, rows};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -50,7 +50,7 @@ fn rows_may_come_while_a_run_is_under_way_and_a_year_late() {
         let (code, told, err) = call(root, &["run"], &[]);
         let partitions = told["jobs"]["daily"]["partitions"].to_string();
         assert!(code == Some(0) && partitions.contains("day=2025-11"), "{partitions} {err}");
-        verified(root);
+        recomputed(root);
     }
 }
 
@@ -72,7 +72,7 @@ fn a_disk_that_is_full_changes_nothing() {
     assert!(full.status.code() == Some(4) && err.contains("writing"), "{:?} {err}", full.status);
     assert_eq!((files(), call(root, &["audit"], &[]).1), (before, audit), "{err}");
     assert_eq!(call(root, &["run"], &[]).0, Some(0));
-    verified(root);
+    recomputed(root);
 }
 
 /// Another engine writes to a job's table while it is made: who comes later is told, and a full refresh makes it good.
@@ -104,5 +104,5 @@ os._exit(0)";
     assert_ne!(code, Some(0), "three rows are too many: {told}");
     assert_eq!(call(root, &["run", "daily", "--full-refresh"], &[]).0, Some(0));
     assert_eq!(call(root, &["run"], &[]).0, Some(0));
-    verified(root);
+    recomputed(root);
 }

@@ -136,6 +136,9 @@ pub fn outcome_text(outcome: &Outcome, colour: bool) -> String {
     out
 }
 
+/// Of a failing row; all of it is in the JSON.
+const SHOWN_CHARS: usize = 200;
+
 pub fn check_text(check: &Checked, colour: bool) -> String {
     let (word, shade) = match (check.ok, check.warns) {
         (true, _) => ("ok", AnsiColor::Green),
@@ -148,7 +151,9 @@ pub fn check_text(check: &Checked, colour: bool) -> String {
     }
     text.push('\n');
     for row in check.rows.iter().take(3) {
-        let _ = writeln!(text, "             {row}");
+        let row = row.to_string();
+        let shown: String = row.chars().take(SHOWN_CHARS).collect();
+        let _ = writeln!(text, "             {shown}{}", if shown.len() < row.len() { ".." } else { "" });
     }
     text
 }
