@@ -23,7 +23,7 @@ mod steps;
 mod turn;
 mod worker;
 
-pub(crate) use batch::{Aside, Batch};
+pub(crate) use batch::Batch;
 pub use joined::run_joined;
 pub(crate) use records::RecordReader;
 

@@ -176,8 +176,12 @@ impl Ledger {
     /// How its names are told for files that lie in `base`, which may be within what it knows, or around it.
     pub fn seen_from(&mut self, base: &str) -> Seen {
         let within = |outer: &str, inner: &str| {
-            let rest = inner.strip_prefix(outer)?;
-            (outer.is_empty() || rest.starts_with('/')).then(|| format!("{}/", rest.trim_start_matches('/')))
+            if outer.is_empty() {
+                // The project's folder.
+                let is_there = !inner.starts_with('/') && !inner.contains("://");
+                return is_there.then(|| format!("{inner}/"));
+            }
+            inner.strip_prefix(outer)?.strip_prefix('/').map(|rest| format!("{rest}/"))
         };
         let known = self.base.get_or_insert_with(|| base.to_string()).clone();
         if known == base {
