@@ -342,6 +342,9 @@ pub fn run(project: &Project, names: &[String], full: bool, format: Format, outc
         Ok(selected) => selected,
         Err(exit) => return exit,
     };
+    if selected.is_empty() {
+        return Exit::Ok;
+    }
     unknown_to_retry(Undone::begin(project, &selected, full));
     for job in selected {
         if let Some((table, why)) = job.reads.iter().find_map(|table| held.get_key_value(table.as_str())) {

@@ -145,6 +145,10 @@ fn each_file_is_taken_once_and_of_each_key_the_first_row_stays() {
         verified(root);
     }
     assert_eq!(run(root)["clean"]["kind"], "nothing");
+    // Checks are of the table, wherever its files are.
+    std::fs::rename(root.join("in"), root.join("elsewhere")).expect("renamed");
+    assert_eq!(call(root, &["check", "clean"], &[]).0, Some(0));
+    std::fs::rename(root.join("elsewhere"), root.join("in")).expect("renamed");
     // The first that came: of two files at once, by name.
     let (_, out, _) = ouzel(&["query", "select min(t) from clean where id = '1-1'", "-p", &root.display().to_string()], &[]);
     land(root, "z.parquet", &bytes_of(&rows(1, 2_000, 0..3)));

@@ -46,9 +46,7 @@ impl Documents {
             }
         }
     }
-}
 
-impl Documents {
     /// Whether a file that ends with this chunk is closed: each record, and what they lie in.
     pub fn is_closed(&self, last: &Chunk) -> bool {
         let data = last.data.as_slice();
